@@ -1,0 +1,103 @@
+//! A new connection: may it begin, which real takes it, and its entry in the table. Out of line, so that the hit path stays small.
+
+use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::real::Load;
+use lb_common::abi::service::{Config, Target};
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::tcp_state::{self, flag};
+use lb_common::sched::{self, Client};
+use lb_common::table::{self, Claimed, Slot};
+use lb_common::wire::parse::Flow;
+use lb_common::wire::transport;
+
+use super::connection::{self, Place};
+use crate::family::Family;
+use crate::maps::{counters, pool, reals, settings};
+
+/// Schedules the flow's first packet and remembers the choice. Returns the real's number.
+#[inline(always)]
+pub(crate) fn new_connection<F: Family>(flow: &Flow<F::Header>, target: Target, place: &Place<F>) -> Result<u32, Verdict> {
+    let config = pool::config(target.config()).ok_or(Verdict::Internal)?;
+    let is_tcp = F::protocol(&flow.ip) == transport::TCP;
+    if is_tcp && !may_begin(config, flow.transport.flags) {
+        return Err(Verdict::MissNotSyn);
+    }
+    let mut choice = Choice { config: target.config(), service: target.service(), client: F::client(flow), real: NONE };
+    choose(&mut choice);
+    if choice.real == NONE {
+        return Err(Verdict::NoReal);
+    }
+    let state = if is_tcp { tcp_state::next(State::None, flow.transport.flags) } else { State::Udp };
+    if is_tcp && flow.transport.flags & flag::RST != 0 {
+        // A hash scheduler's reset finds its real without an entry, and leaves none.
+        return Ok(choice.real);
+    }
+    if insert(place, choice.real, state) {
+        count(target.service(), choice.real);
+        Ok(choice.real)
+    } else if sched::is_stateless(config) {
+        Ok(choice.real)
+    } else {
+        Err(Verdict::TableFull)
+    }
+}
+
+/// IPVS: a SYN (or with `sloppy_tcp` anything) without RST begins a connection. Hash schedulers go by the packet alone.
+#[inline(always)]
+fn may_begin(config: &Config, flags: u8) -> bool {
+    if sched::is_stateless(config) {
+        return true;
+    }
+    if flags & flag::RST != 0 {
+        return false;
+    }
+    flags & flag::SYN != 0 || settings::get().is_some_and(|settings| settings.sloppy_tcp != 0)
+}
+
+/// No real.
+const NONE: u32 = u32::MAX;
+
+/// The scheduler's question and answer: one pointer, as BPF passes arguments in five registers and returns one.
+struct Choice {
+    config: u32,
+    service: u32,
+    client: Client,
+    real: u32,
+}
+
+#[inline(never)]
+fn choose(choice: &mut Choice) {
+    let (Some(config), Some(cursor)) = (pool::config(choice.config), pool::cursor(choice.service)) else { return };
+    if let Some(member) = sched::pick(config, &pool::Members(config), cursor, choice.client) {
+        choice.real = member.real;
+    }
+}
+
+/// Writes the connection into one of its buckets. False when they have no room for it.
+#[inline(always)]
+fn insert<F: Family>(place: &Place<F>, real: u32, state: State) -> bool {
+    let (Some(first), Some(second), Some(settings)) = (place.buckets().0, place.buckets().1, settings::get()) else {
+        return false;
+    };
+    let Some(Claimed { slot, evicted }) = table::claim(first, second, place.now, &settings.timeouts) else {
+        return false;
+    };
+    slot.write_key(place.key);
+    slot.publish(Meta::new(place.service, real, state, place.now));
+    if let Some(evicted) = evicted {
+        connection::settle(evicted);
+    }
+    reals::add_load(real, Load::unit(matches!(state, State::Established)));
+    true
+}
+
+#[inline(always)]
+fn count(service: u32, real: u32) {
+    let cpu = lb_ebpf::helpers::cpu();
+    if let Some(counters) = counters::service(cpu, service) {
+        counters.connections += 1;
+    }
+    if let Some(counters) = counters::real(cpu, real) {
+        counters.connections += 1;
+    }
+}
