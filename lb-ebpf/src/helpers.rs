@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "helpers are foreign functions of the kernel")]
 
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::generated;
 
 /// The kernel's tick counter. The verifier turns the call into one load.
@@ -44,4 +45,17 @@ pub fn redirect(ifindex: u32) -> u32 {
 pub unsafe fn ingress(ctx: *mut xdp_md) -> u32 {
     // SAFETY: the caller's promise.
     unsafe { (*ctx).ingress_ifindex }
+}
+
+/// Calls `step` with 0, 1, ... below `steps` until it returns false (`bpf_loop`, kernel 5.17).
+#[inline(always)]
+pub fn repeat<F: FnMut(u32) -> bool>(steps: u32, mut step: F) {
+    extern "C" fn call<F: FnMut(u32) -> bool>(index: u64, step: *mut F) -> i64 {
+        // SAFETY: the kernel hands back the pointer to the closure below, which lives until `bpf_loop` returns.
+        let go_on = unsafe { (*step)(index as u32) };
+        i64::from(!go_on)
+    }
+    let callback: extern "C" fn(u64, *mut F) -> i64 = call::<F>;
+    // SAFETY: `callback` has the type that the kernel calls, and `step` outlives the call.
+    unsafe { generated::bpf_loop(steps, callback as *mut c_void, (&raw mut step).cast(), 0) };
 }

@@ -40,10 +40,7 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn view<const N: usize>(&self, offset: usize) -> Option<Window<N>> {
-        let mut start = self.start + offset;
-        // The verifier must see the checked pointer and the used one as the same register.
-        // SAFETY: no instruction at all.
-        unsafe { asm!("/* {0} */", inout(reg) start, options(pure, nomem, nostack)) };
+        let start = self.start + offset;
         if start + N > self.end { None } else { Some(Window(start)) }
     }
 

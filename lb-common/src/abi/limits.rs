@@ -4,7 +4,7 @@
 pub const MAX_SERVICES: u32 = 1 << 14;
 /// Real servers over all services: 20 bits of a connection entry. One costs 64 B, 8 B of load and 32 B of counters per CPU.
 pub const MAX_REALS: u32 = 1 << 20;
-/// Reals of one service. The least-connection schedulers walk them all on a new connection, within the verifier's budget.
+/// Reals of one service. The least-connection schedulers walk them all on a new connection.
 pub const MAX_MEMBERS: u32 = 1024;
 /// Slots a bucket of any of our tables has. Four IPv4 connections fill one 64-byte cache line.
 pub const WAYS: usize = 4;

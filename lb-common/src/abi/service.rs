@@ -163,6 +163,18 @@ pub struct Member {
     pub weight: u32,
 }
 
+impl Member {
+    /// Nobody. Loops that the kernel runs keep their find in this form: an `Option` leaves its payload unwritten, which the
+    /// verifier does not let pass.
+    pub const NONE: Self = Self { real: 0, weight: 0 };
+
+    /// The member, if it may take connections.
+    #[inline(always)]
+    pub const fn usable(self) -> Option<Self> {
+        if self.weight > 0 { Some(self) } else { None }
+    }
+}
+
 /// Where a CPU's round robin stands in one service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

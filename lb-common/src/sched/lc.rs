@@ -2,30 +2,24 @@
 //!
 //! Counts are shared by all CPUs and exact; two CPUs that choose at the same moment may choose the same member.
 
-use super::{Pool, count};
-use crate::abi::limits::MAX_MEMBERS;
+use super::Pool;
 use crate::abi::service::{Config, Member};
 
 /// See the module.
 #[inline(always)]
 pub fn pick<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
-    let count = count(config);
-    let mut best = None;
+    let mut best = Member::NONE;
     let mut least = u64::MAX;
-    let mut index = 0;
-    while index < MAX_MEMBERS {
-        if index >= count {
-            break;
-        }
-        let member = pool.member(index)?;
+    pool.scan(config.member_count, |index| {
+        let Some(member) = pool.member(index) else { return false };
         if member.weight > 0 {
             let overhead = pool.load(member.real).overhead();
             if overhead < least {
                 least = overhead;
-                best = Some(member);
+                best = member;
             }
         }
-        index += 1;
-    }
-    best
+        true
+    });
+    best.usable()
 }

@@ -1,15 +1,11 @@
 //! Maglev hashing (`ip_vs_mh.c`): the client's address picks a slot of the Maglev ring; with `mh-port` its port too.
 //!
-//! A slot whose member takes no connections refuses the client, unless `mh-fallback` probes on. IPVS probes 4093 times; here it is
-//! [`PROBES`] times and then the first member that takes connections, which every director finds alike.
+//! A slot whose member takes no connections refuses the client, unless `mh-fallback` probes on, up to once for each slot.
 
-use super::{Client, Pool, count};
-use crate::abi::limits::{MAX_MEMBERS, MH_SLOTS};
+use super::{Client, Pool};
+use crate::abi::limits::MH_SLOTS;
 use crate::abi::service::{Config, Member, flag};
 use crate::algo::hash::hsiphash_u32;
-
-/// Probes of `mh-fallback`: with half of the members usable, one in 2^64 clients comes to the end of them.
-pub const PROBES: u32 = 64;
 
 /// Key of the clients' hash: `hash1` of the kernel.
 const KEY: [u64; 2] = [2_654_435_761; 2];
@@ -26,33 +22,18 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
     if config.flags & flag::FALLBACK == 0 {
         return None;
     }
-    let mut step = 0;
-    while step < PROBES {
+    let mut found = Member::NONE;
+    pool.scan(MH_SLOTS, |step| {
         let offset = (step + first) % MH_SLOTS;
-        let member = pool.member(pool.ring(slot(client.address, port, offset))?)?;
+        let Some(index) = pool.ring(slot(client.address, port, offset)) else { return false };
+        let Some(member) = pool.member(index) else { return false };
         if member.weight > 0 {
-            return Some(member);
+            found = member;
+            return false;
         }
-        step += 1;
-    }
-    first_usable(config, pool)
-}
-
-#[inline(always)]
-fn first_usable<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
-    let count = count(config);
-    let mut index = 0;
-    while index < MAX_MEMBERS {
-        if index >= count {
-            break;
-        }
-        let member = pool.member(index)?;
-        if member.weight > 0 {
-            return Some(member);
-        }
-        index += 1;
-    }
-    None
+        true
+    });
+    found.usable()
 }
 
 /// `ip_vs_mh_get`: slot of a client.

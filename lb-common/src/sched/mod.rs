@@ -1,9 +1,9 @@
 //! Schedulers: which member of a service takes a new connection. One file each; IPVS's rules, ties included.
 //!
-//! A scheduler sees its service through [`Pool`]: maps in the kernel, slices in host tests. Every loop is bounded by a constant, as
-//! the verifier asks. Members stand in IPVS's list order (the server added last comes first).
+//! A scheduler sees its service through [`Pool`]: maps in the kernel, slices in host tests. Loops go through [`Pool::scan`], which the
+//! kernel runs as `bpf_loop`: its verifier then walks a loop's body a few times, not once for each of a thousand members.
+//! Members stand in IPVS's list order (the server added last comes first).
 
-use crate::abi::limits::MAX_MEMBERS;
 use crate::abi::real::Load;
 use crate::abi::service::{Config, Cursor, Member, scheduler};
 
@@ -25,6 +25,8 @@ pub trait Pool {
     fn load(&self, real: u32) -> Load;
     /// Member index in ring slot `slot`; None when the slot is empty or past the end.
     fn ring(&self, slot: u32) -> Option<u32>;
+    /// Calls `step` with 0, 1, ... below `steps`, until it returns false.
+    fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F);
 }
 
 /// What a scheduler may know of the packet.
@@ -55,10 +57,4 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor, client: Cli
 #[inline(always)]
 pub const fn is_stateless(config: &Config) -> bool {
     matches!(config.scheduler, scheduler::SH | scheduler::MH)
-}
-
-/// Number of members, inside the bound that loops have.
-#[inline(always)]
-fn count(config: &Config) -> u32 {
-    if config.member_count > MAX_MEMBERS { MAX_MEMBERS } else { config.member_count }
 }

@@ -19,16 +19,18 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
     if config.flags & flag::FALLBACK == 0 {
         return None;
     }
-    let mut step = 0;
-    while step < SH_SLOTS {
+    let mut found = Member::NONE;
+    pool.scan(SH_SLOTS, |step| {
         let offset = (step + first) % SH_SLOTS;
-        let member = pool.member(pool.ring(slot(client.address, port, offset))?)?;
+        let Some(index) = pool.ring(slot(client.address, port, offset)) else { return false };
+        let Some(member) = pool.member(index) else { return false };
         if member.weight > 0 {
-            return Some(member);
+            found = member;
+            return false;
         }
-        step += 1;
-    }
-    None
+        true
+    });
+    found.usable()
 }
 
 /// `ip_vs_sh_hashkey`.

@@ -24,6 +24,9 @@ impl Pool for Fake {
     fn ring(&self, slot: u32) -> Option<u32> {
         self.ring.get(slot as usize).map(|&slot| u32::from(slot))
     }
+    fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F) {
+        let _ = (0..steps).all(step);
+    }
 }
 
 fn config(scheduler: u8, weights: &[u32]) -> Config {

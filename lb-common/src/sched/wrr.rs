@@ -3,42 +3,38 @@
 //!
 //! In any run of sum(weights) / divisor connections on one CPU each member gets exactly weight / divisor of them.
 
-use super::{Pool, count};
-use crate::abi::limits::MAX_MEMBERS;
+use super::Pool;
 use crate::abi::service::{Config, Cursor, Member};
-
-/// Two passes find the heaviest member from anywhere: the rest of this one, and one from the head at the next lower weight (or the top).
-const MAX_STEPS: u32 = 2 * MAX_MEMBERS + 2;
 
 /// See the module.
 #[inline(always)]
 pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<Member> {
-    let count = count(config);
-    if config.weight_top == 0 {
+    let count = config.member_count;
+    if config.weight_top == 0 || count == 0 {
         return None;
     }
     adopt(config, cursor);
     let mut index = cursor.index.wrapping_add(1);
     let mut weight = cursor.weight;
-    let mut step = 0;
-    while step < MAX_STEPS {
+    let mut found = Member::NONE;
+    // Two passes find the heaviest member from anywhere: the rest of this one, and one from the head at the next lower weight, or
+    // at the top after the lowest.
+    pool.scan(2 * count + 1, |_| {
         if index >= count {
             index = 0;
             weight = if weight > config.weight_step { weight - config.weight_step } else { config.weight_top };
-            if count == 0 {
-                return None;
-            }
         }
-        let member = pool.member(index)?;
+        let Some(member) = pool.member(index) else { return false };
         if member.weight >= weight {
-            cursor.index = index;
-            cursor.weight = weight;
-            return Some(member);
+            found = member;
+            return false;
         }
         index += 1;
-        step += 1;
-    }
-    None
+        true
+    });
+    cursor.index = index;
+    cursor.weight = weight;
+    found.usable()
 }
 
 /// `ip_vs_wrr_dest_changed`: back to the head; a current weight above the new top starts from the top, another one moves onto the

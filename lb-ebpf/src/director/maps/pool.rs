@@ -64,4 +64,9 @@ impl Pool for Members<'_> {
         let member = unsafe { *(&raw const (*line).slots).cast::<u16>().add((slot % RING_LINE) as usize) };
         if member == RING_EMPTY { None } else { Some(u32::from(member)) }
     }
+
+    #[inline(always)]
+    fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F) {
+        lb_ebpf::helpers::repeat(steps, step);
+    }
 }

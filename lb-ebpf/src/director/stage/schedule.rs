@@ -22,21 +22,21 @@ pub(crate) fn new_connection<F: Family>(flow: &Flow<F::Header>, target: Target, 
     if is_tcp && !may_begin(config, flow.transport.flags) {
         return Err(Verdict::MissNotSyn);
     }
-    let mut choice = Choice { config: target.config(), service: target.service(), client: F::client(flow), real: NONE };
-    choose(&mut choice);
-    if choice.real == NONE {
+    let client = F::client(flow);
+    let real = xvs_choose(target.config(), target.service(), client.address, u32::from(client.port));
+    if real == NONE {
         return Err(Verdict::NoReal);
     }
     let state = if is_tcp { tcp_state::next(State::None, flow.transport.flags) } else { State::Udp };
     if is_tcp && flow.transport.flags & flag::RST != 0 {
         // A hash scheduler's reset finds its real without an entry, and leaves none.
-        return Ok(choice.real);
+        return Ok(real);
     }
-    if insert(place, choice.real, state) {
-        count(target.service(), choice.real);
-        Ok(choice.real)
+    if insert(place, real, state) {
+        count(target.service(), real);
+        Ok(real)
     } else if sched::is_stateless(config) {
-        Ok(choice.real)
+        Ok(real)
     } else {
         Err(Verdict::TableFull)
     }
@@ -57,19 +57,16 @@ fn may_begin(config: &Config, flags: u8) -> bool {
 /// No real.
 const NONE: u32 = u32::MAX;
 
-/// The scheduler's question and answer: one pointer, as BPF passes arguments in five registers and returns one.
-struct Choice {
-    config: u32,
-    service: u32,
-    client: Client,
-    real: u32,
-}
-
+/// Asks the service's scheduler. A global function, with numbers in and a number out: the verifier walks its loops once, whoever
+/// calls it, instead of once for every path that leads here.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn choose(choice: &mut Choice) {
-    let (Some(config), Some(cursor)) = (pool::config(choice.config), pool::cursor(choice.service)) else { return };
-    if let Some(member) = sched::pick(config, &pool::Members(config), cursor, choice.client) {
-        choice.real = member.real;
+pub extern "C" fn xvs_choose(config: u32, service: u32, address: u32, port: u32) -> u32 {
+    let (Some(config), Some(cursor)) = (pool::config(config), pool::cursor(service)) else { return NONE };
+    match sched::pick(config, &pool::Members(config), cursor, Client { address, port: port as u16 }) {
+        Some(member) => member.real,
+        None => NONE,
     }
 }
 
