@@ -1,1 +1,16 @@
-//! lb-userspace
+//! The director's control plane and its command line: everything that talks to the world.
+//!
+//! How a configuration becomes table entries, and where the facts come in:
+//!
+//! ```text
+//! xvs.toml --> model::parse ---+                                    (every error at once, with its line)
+//! xvs CLI ---> model::edit ----+--> Spec --> model::validate --+
+//! HTTP/JSON -> api::server ----+   (intent)                    |
+//!                                                              v
+//! health, neighbours --> signal ------------------------> reconcile --> [Op] --> dataplane --> maps
+//! ```
+//!
+//! `cli` never reads a map: it speaks to the daemon over the unix socket by `api::client`, as `curl` could.
+
+pub mod api;
+pub mod model;

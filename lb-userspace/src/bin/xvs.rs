@@ -1,0 +1,3 @@
+//! `xvs`: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,29 @@
+//! What an operator means: the [`Spec`], and every way to write, check, change and print one.
+//!
+//! Pure: nothing here opens a file, asks the kernel or knows what is applied at the moment. A Spec is the
+//! same whether it came from TOML, from JSON or from edits, and [`validate`](validate::validate) gives the
+//! same messages for all three.
+//!
+//! | file | question it answers |
+//! |---|---|
+//! | `spec.rs` | what can be said |
+//! | `word.rs` | the fixed words (schedulers, methods, ...) and what is said about a wrong one |
+//! | `key.rs`, `duration.rs`, `health.rs` | how a service, a duration and a check are written |
+//! | `parse/` | TOML to Spec, all errors at once |
+//! | `validate.rs`, `address.rs` | is this Spec one a director can serve? |
+//! | `edit.rs` | one change to a Spec |
+//! | `export.rs` | Spec to TOML that parses back to the same Spec |
+
+pub mod edit;
+pub mod health;
+pub mod key;
+pub mod problem;
+pub mod spec;
+pub mod word;
+
+pub use edit::Edit;
+pub use health::{HealthSpec, Probe};
+pub use key::ServiceKey;
+pub use problem::Problem;
+pub use spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec};
+pub use word::{Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};

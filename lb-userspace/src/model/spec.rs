@@ -1,0 +1,157 @@
+//! The Spec: everything an operator can say, as data.
+//!
+//! Says what is wanted, never what is: no interface index, no MAC address, no state of a real server stands
+//! here. The JSON shape is the serde shape; unknown fields are errors in JSON as unknown keys are in TOML.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    health::HealthSpec,
+    key::ServiceKey,
+    word::{Method, OnRealDown, Scheduler, SchedulerFlag},
+};
+
+/// A whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What belongs to the director as a whole.
+    #[serde(default)]
+    pub director: DirectorSpec,
+    /// The services, in the order of the file.
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
+}
+
+/// What belongs to the director as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DirectorSpec {
+    /// Interfaces that receive the clients' packets; may be empty when the daemon is told by `--interface`.
+    pub interfaces: Vec<String>,
+    /// How long an idle connection is remembered.
+    pub timeouts: TimeoutSpec,
+    /// Take a TCP connection whose first packet seen is not a SYN (LVS `sloppy_tcp`).
+    pub sloppy_tcp: bool,
+    /// Outer source address of IPv4 tunnels; none means what the route prefers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_v4: Option<Ipv4Addr>,
+    /// Outer source address of IPv6 tunnels; none means what the route prefers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_source_v6: Option<Ipv6Addr>,
+    /// Vary the low bits of the outer source per flow, so that a real spreads its receive queues.
+    pub tunnel_source_vary: bool,
+}
+
+/// How long an idle connection is remembered, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutSpec {
+    /// An established TCP connection.
+    pub tcp: u32,
+    /// A TCP connection after a FIN.
+    pub tcp_fin: u32,
+    /// A UDP conversation.
+    pub udp: u32,
+}
+
+/// One virtual service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Protocol, address and port.
+    #[serde(rename = "service")]
+    pub key: ServiceKey,
+    /// How a new connection's real is chosen.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// Options of the scheduler.
+    #[serde(default)]
+    pub scheduler_flags: Vec<SchedulerFlag>,
+    /// Forwarding method of the reals that say none.
+    #[serde(default)]
+    pub method: Method,
+    /// What becomes of a real's connections when its check fails.
+    #[serde(default)]
+    pub on_real_down: OnRealDown,
+    /// How the reals are checked; none means they are taken to be up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
+    /// The real servers, in the order of the file.
+    #[serde(default)]
+    pub reals: Vec<RealSpec>,
+}
+
+/// One real server of a service, identified there by (address, port).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealSpec {
+    /// Address of the real.
+    pub address: IpAddr,
+    /// Port in host byte order; the service's, because no method of this version rewrites it.
+    pub port: u16,
+    /// Share of new connections, 0 to 65535; 0 drains: old connections stay, new ones go elsewhere.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// Forwarding method, when it differs from the service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+}
+
+/// Weight of a real that says none.
+pub const DEFAULT_WEIGHT: u32 = 1;
+
+fn default_weight() -> u32 {
+    DEFAULT_WEIGHT
+}
+
+// === impl TimeoutSpec ===
+
+/// The defaults of LVS (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`).
+impl Default for TimeoutSpec {
+    fn default() -> Self {
+        Self { tcp: 900, tcp_fin: 120, udp: 300 }
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// The service with this key.
+    pub fn service(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        self.services.iter().find(|service| service.key == *key)
+    }
+}
+
+// === impl ServiceSpec ===
+
+impl ServiceSpec {
+    /// A service with every default and no real.
+    pub fn new(key: ServiceKey) -> Self {
+        Self {
+            key,
+            scheduler: Scheduler::default(),
+            scheduler_flags: Vec::new(),
+            method: Method::default(),
+            on_real_down: OnRealDown::default(),
+            health: None,
+            reals: Vec::new(),
+        }
+    }
+
+    /// The method a real of this service is reached by.
+    pub fn method_of(&self, real: &RealSpec) -> Method {
+        real.method.unwrap_or(self.method)
+    }
+}
+
+// === impl RealSpec ===
+
+impl RealSpec {
+    /// What identifies the real inside its service.
+    pub fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}

@@ -1,0 +1,202 @@
+//! The fixed words of a configuration: protocols, schedulers, forwarding methods.
+//!
+//! One table per enum gives parsing, printing, JSON and the message for a wrong word, so that TOML, JSON and
+//! the command line refuse the same word with the same sentence. Words that LVS knows and this version does
+//! not serve are refused as such: silently taking another scheduler would change how traffic is spread.
+
+use thiserror::Error;
+
+/// A word that is not one of those expected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WordError {
+    /// A word LVS knows.
+    #[error("{kind} {word} is not in this version; one of {expected}")]
+    NotInThisVersion {
+        /// What the word would have named.
+        kind: &'static str,
+        /// The word as given.
+        word: String,
+        /// The words this version serves.
+        expected: String,
+    },
+    /// A word nobody knows.
+    #[error("unknown {kind} {word:?}; one of {expected}")]
+    Unknown {
+        /// What the word would have named.
+        kind: &'static str,
+        /// The word as given.
+        word: String,
+        /// The words this version serves.
+        expected: String,
+    },
+}
+
+impl WordError {
+    pub(crate) fn new(kind: &'static str, word: &str, all: &[&str], later: &[&str]) -> Self {
+        let (word, expected) = (word.to_owned(), all.join(", "));
+        match later.contains(&word.as_str()) {
+            true => Self::NotInThisVersion { kind, word, expected },
+            false => Self::Unknown { kind, word, expected },
+        }
+    }
+}
+
+/// An enum whose variants are words: `ALL`, `as_str`, `Display`, `FromStr`, serde as that word.
+macro_rules! words {
+    (
+        $(#[$meta:meta])* $name:ident, $kind:literal, later [$($later:literal),*];
+        $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order messages list them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in TOML, JSON and on the command line.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                // `pad` and not `write_str`: tables align words by width.
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::word::WordError;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($crate::model::word::WordError::new($kind, word, &[$($word),+], &[$($later),*])),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = <String as serde::Deserialize>::deserialize(deserializer)?;
+                word.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Transport protocol of a service.
+    #[derive(Default)]
+    Protocol, "protocol", later ["sctp"];
+    /// TCP (RFC 9293).
+    #[default]
+    Tcp = "tcp",
+    /// UDP (RFC 768).
+    Udp = "udp",
+}
+
+words! {
+    /// How a new connection's real server is chosen.
+    #[derive(Default)]
+    Scheduler, "scheduler", later ["sed", "nq", "dh", "fo", "ovf", "lblc", "lblcr", "twos"];
+    /// Round robin; weight 0 excludes.
+    Rr = "rr",
+    /// Weighted round robin.
+    Wrr = "wrr",
+    /// Least connections.
+    Lc = "lc",
+    /// Weighted least connections; what LVS takes when nothing is said.
+    #[default]
+    Wlc = "wlc",
+    /// Source hashing.
+    Sh = "sh",
+    /// Maglev hashing.
+    Mh = "mh",
+}
+
+words! {
+    /// A scheduler's option.
+    SchedulerFlag, "scheduler flag", later [];
+    /// `sh`: hash the source port too.
+    ShPort = "sh-port",
+    /// `sh`: take the next real when the hashed one does not serve.
+    ShFallback = "sh-fallback",
+    /// `mh`: hash the source port too.
+    MhPort = "mh-port",
+    /// `mh`: take the next real when the hashed one does not serve.
+    MhFallback = "mh-fallback",
+}
+
+words! {
+    /// How a packet gets to its real server.
+    #[derive(Default)]
+    Method, "forwarding method", later ["nat", "masq", "masquerade", "fullnat", "local", "gre", "gue"];
+    /// Direct routing: the MAC address is rewritten, the packet stays as it is.
+    #[default]
+    Direct = "direct",
+    /// IP in IP (RFC 2003, RFC 2473): the packet travels inside another.
+    Tunnel = "tunnel",
+}
+
+words! {
+    /// What becomes of a real's connections when its health check fails.
+    #[derive(Default)]
+    OnRealDown, "on_real_down policy", later [];
+    /// They stay with it.
+    #[default]
+    Keep = "keep",
+    /// Their packets are dropped.
+    Drop = "drop",
+    /// Their next packet is scheduled anew.
+    Reschedule = "reschedule",
+}
+
+impl SchedulerFlag {
+    /// The one scheduler that knows this flag.
+    pub fn scheduler(self) -> Scheduler {
+        match self {
+            Self::ShPort | Self::ShFallback => Scheduler::Sh,
+            Self::MhPort | Self::MhFallback => Scheduler::Mh,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_lvs_is_refused_as_not_in_this_version() {
+        let error = "sed".parse::<Scheduler>().unwrap_err().to_string();
+        assert_eq!(error, "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh");
+        let error = "nat".parse::<Method>().unwrap_err().to_string();
+        assert_eq!(error, "forwarding method nat is not in this version; one of direct, tunnel");
+    }
+
+    #[test]
+    fn a_wrong_word_lists_the_right_ones() {
+        let error = "TCP".parse::<Protocol>().unwrap_err().to_string();
+        assert_eq!(error, "unknown protocol \"TCP\"; one of tcp, udp");
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        for scheduler in Scheduler::ALL {
+            assert_eq!(scheduler.as_str().parse(), Ok(*scheduler));
+        }
+        for flag in SchedulerFlag::ALL {
+            assert_eq!(flag.as_str().parse(), Ok(*flag));
+        }
+    }
+}
