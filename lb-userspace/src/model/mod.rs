@@ -14,11 +14,18 @@
 //! | `edit.rs` | one change to a Spec |
 //! | `export.rs` | Spec to TOML that parses back to the same Spec |
 
+pub mod address;
+#[cfg(test)]
+pub(crate) mod arbitrary;
+pub mod duration;
 pub mod edit;
+pub mod export;
 pub mod health;
 pub mod key;
+pub mod parse;
 pub mod problem;
 pub mod spec;
+pub mod validate;
 pub mod word;
 
 pub use edit::Edit;

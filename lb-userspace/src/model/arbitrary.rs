@@ -1,0 +1,115 @@
+//! Valid Specs for property tests: every field takes every kind of value it can have.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::{
+    DirectorSpec, HealthSpec, Method, OnRealDown, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag, ServiceKey,
+    ServiceSpec, Spec, TimeoutSpec, validate,
+};
+
+/// A Spec that [`validate`](validate::validate) finds nothing wrong with.
+pub(crate) fn spec() -> impl Strategy<Value = Spec> {
+    (director(), vec(service(), 0..5)).prop_map(|(director, services)| {
+        let services: BTreeMap<_, _> = services.into_iter().map(|service| (service.key, service)).collect();
+        // Not sorted: the order of the file must survive.
+        Spec { director, services: services.into_values().rev().collect() }
+    })
+}
+
+fn director() -> impl Strategy<Value = DirectorSpec> {
+    let timeout = || validate::TIMEOUT_SECONDS;
+    (
+        proptest::collection::btree_set("[a-zA-Z0-9._\"'\\\\é-]{1,7}", 0..3),
+        (timeout(), timeout(), timeout()),
+        any::<(bool, bool)>(),
+        option::of(v4()),
+        option::of(v6()),
+    )
+        .prop_map(|(names, (tcp, tcp_fin, udp), (sloppy_tcp, tunnel_source_vary), source_v4, source_v6)| {
+            DirectorSpec {
+                interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
+                timeouts: TimeoutSpec { tcp, tcp_fin, udp },
+                sloppy_tcp,
+                tunnel_source_v4: source_v4,
+                tunnel_source_v6: source_v6,
+                tunnel_source_vary,
+            }
+        })
+}
+
+fn service() -> impl Strategy<Value = ServiceSpec> {
+    let words = (select(Protocol::ALL), select(Scheduler::ALL), select(Method::ALL), select(OnRealDown::ALL));
+    (words, address(), any::<u16>(), any::<[bool; 2]>(), option::of(health()), vec(real(), 0..5)).prop_map(
+        |((protocol, scheduler, method, on_real_down), address, port, chosen, health, reals)| {
+            let key = ServiceKey { protocol, address, port };
+            let known = SchedulerFlag::ALL.iter().copied().filter(|flag| flag.scheduler() == scheduler);
+            let scheduler_flags = known.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
+            let mut service =
+                ServiceSpec { key, scheduler, scheduler_flags, method, on_real_down, health, reals: Vec::new() };
+            if let Some(health) = service.health.as_mut().filter(|_| port == 0) {
+                health.port = health.port.or(Some(80));
+            }
+            let reals: BTreeMap<_, _> = reals.into_iter().map(|real| (real.address, real)).collect();
+            for mut real in reals.into_values().rev().filter(|real| real.address != address) {
+                real.port = port;
+                if real.address.is_ipv4() != address.is_ipv4() {
+                    real.method = Some(Method::Tunnel);
+                }
+                service.reals.push(real);
+            }
+            service
+        },
+    )
+}
+
+fn real() -> impl Strategy<Value = RealSpec> {
+    (address(), validate::WEIGHT, option::of(select(Method::ALL))).prop_map(|(address, weight, method)| RealSpec {
+        address,
+        port: 0,
+        weight,
+        method,
+    })
+}
+
+fn health() -> impl Strategy<Value = HealthSpec> {
+    let path = "/[!-~]{0,20}";
+    let http = (path, option::of("[!-~]{1,20}"), vec(status(), 1..4));
+    let probe = prop_oneof![Just(Probe::Tcp), http.prop_map(|(path, host, status)| Probe::Http { path, host, status })];
+    (
+        option::of(1..=u16::MAX),
+        validate::CHECK_INTERVAL_MS,
+        0..=100u64,
+        validate::CHECK_COUNT,
+        validate::CHECK_COUNT,
+        probe,
+    )
+        .prop_map(|(port, interval_ms, percent, rise, fall, probe)| {
+            let timeout_ms = (interval_ms * percent / 100).max(*validate::CHECK_TIMEOUT_MS.start());
+            HealthSpec { port, interval_ms, timeout_ms, rise, fall, probe }
+        })
+}
+
+fn status() -> impl Strategy<Value = RangeInclusive<u16>> {
+    (100..=599u16, 100..=599u16).prop_map(|(one, other)| one.min(other)..=one.max(other))
+}
+
+fn v4() -> impl Strategy<Value = Ipv4Addr> {
+    // The last octet varies little, so that duplicates and equal prefixes turn up.
+    (1..=223u8, any::<[u8; 2]>(), 0..4u8)
+        .prop_filter_map("loopback", |(a, [b, c], d)| (a != 127).then(|| Ipv4Addr::new(a, b, c, d)))
+}
+
+fn v6() -> impl Strategy<Value = Ipv6Addr> {
+    (0x2000..=0xfdffu16, any::<u64>())
+        .prop_map(|(high, low)| Ipv6Addr::from_bits(u128::from(high) << 112 | u128::from(low)))
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![v4().prop_map(IpAddr::V4), v6().prop_map(IpAddr::V6)]
+}
