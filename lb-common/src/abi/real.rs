@@ -44,10 +44,26 @@ pub struct Real {
     pub tunnel_source_vary: u32,
     /// Tunnel: outer source, as in the packet; IPv4 in the first four bytes. An IPv6 source varies in its last 32 bits.
     pub tunnel_source: [u8; 16],
-    /// Tunnel: outer destination, as in the packet; IPv4 in the first four bytes.
-    pub tunnel_destination: [u8; 16],
+    /// The real's address, as in the packet; IPv4 in the first four bytes. A tunnel's outer destination.
+    pub address: [u8; 16],
+    /// The service it belongs to. With address, family and port it tells a daemon that adopts the tables which real this is.
+    pub service: u32,
+    /// Its port, in host order.
+    pub port: u16,
+    /// [`family`] of its address; [`family::FREE`] when the number is not given to any real.
+    pub family: u8,
     /// Zero.
-    pub reserved: [u8; 8],
+    pub reserved: u8,
+}
+
+/// Address families in [`Real::family`].
+pub mod family {
+    /// The number belongs to nobody.
+    pub const FREE: u8 = 0;
+    /// IPv4.
+    pub const V4: u8 = 4;
+    /// IPv6.
+    pub const V6: u8 = 6;
 }
 
 /// Connections of a real: active in the low 32 bits, inactive in the high ones, changed by one atomic addition.

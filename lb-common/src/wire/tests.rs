@@ -55,7 +55,7 @@ fn an_outer_v4_header_has_a_valid_checksum_and_the_inner_dont_fragment() {
     let Ok(Parsed::Flow(flow)) = v4(&Frame(&frame), 14) else { panic!("a flow") };
     let mut real = Real { tunnel_source_vary: 0xffffu32.to_be(), ..Real::default() };
     real.tunnel_source[..4].copy_from_slice(&[198, 18, 0, 0]);
-    real.tunnel_destination[..4].copy_from_slice(&[10, 9, 8, 7]);
+    real.address[..4].copy_from_slice(&[10, 9, 8, 7]);
     let outer = outer_v4(&Inner::v4(&flow.ip), &real, 0x1234_5678);
     let bytes: Vec<u8> = outer.iter().flat_map(|w| w.to_ne_bytes()).collect();
     let sum = outer.iter().fold(0, |sum, &word| crate::algo::checksum::add_u32(sum, word));

@@ -68,7 +68,7 @@ const fn outer_tos(tos: u8) -> u8 {
 pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
     let base = word(&real.tunnel_source, 0);
     let source = base | (entropy & real.tunnel_source_vary);
-    let destination = word(&real.tunnel_destination, 0);
+    let destination = word(&real.address, 0);
     let first = ((0x4500 | outer_tos(inner.tos) as u32) << 16) | (inner.length + ipv4::HEADER as u32);
     let first = first.to_be();
     let second = pair(inner.identification, inner.fragment_word);
@@ -87,7 +87,7 @@ pub fn outer_v6(inner: &Inner, real: &Real, entropy: u32) -> [u32; 10] {
     let first = (6u32 << 28) | ((outer_tos(inner.tos) as u32) << 20) | (entropy & 0xf_ffff);
     let second = (inner.length << 16) | ((inner.protocol as u32) << 8) | inner.ttl as u32;
     let source = &real.tunnel_source;
-    let destination = &real.tunnel_destination;
+    let destination = &real.address;
     [
         first.to_be(),
         second.to_be(),

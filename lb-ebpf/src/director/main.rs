@@ -17,12 +17,6 @@ pub fn xvs(ctx: XdpContext) -> u32 {
     pipeline::run(ctx.ctx)
 }
 
-/// The low 32 bits of the kernel's jiffies, for user space: last-seen stamps are in this clock.
-#[xdp]
-pub fn xvs_clock(_ctx: XdpContext) -> u32 {
-    lb_ebpf::helpers::jiffies() as u32
-}
-
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}

@@ -1,4 +1,5 @@
-//! Service addresses. User space writes them in place; an entry's target word decides alone.
+//! Service addresses. User space writes them in place; an entry's target word decides alone. A key without target is one that was
+//! taken away; it goes on saying that its bucket has been full.
 #![expect(unsafe_code, reason = "service entries are shared words behind map pointers")]
 
 use aya_ebpf::btf_maps::Array;
@@ -40,7 +41,7 @@ fn scan_v4(index: u32, key: u64, is_full: &mut bool) -> Target {
         if stored == key && target != 0 {
             return Target(target);
         }
-        last = target;
+        last = stored;
         way += 1;
     }
     *is_full = last != 0;
@@ -74,7 +75,7 @@ fn scan_v6(index: u32, key: [u64; 3], is_full: &mut bool) -> Target {
             {
                 return Target(target);
             }
-            last = target;
+            last = word::load(stored) | word::load(stored.add(1));
         }
         way += 1;
     }

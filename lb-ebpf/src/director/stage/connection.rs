@@ -48,6 +48,11 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
         release::<F>(&found);
         return Ok(None);
     }
+    let real = found.meta.real();
+    let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
+    if disposition != disposition::FORWARD {
+        return refuse::<F>(&found, disposition);
+    }
     let next = if !is_tcp || tcp_state::is_steady(state, flow.transport.flags) {
         state
     } else {
@@ -56,12 +61,15 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     if next as u8 != state as u8 || found.meta.last_seen() != place.now {
         update::<F>(&found, state, next, place.now);
     }
-    let real = found.meta.real();
-    let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
+    Ok(Some(real))
+}
+
+/// What becomes of a packet whose real takes none: the connection keeps its age, so that it expires.
+#[inline(always)]
+fn refuse<F: Family>(found: &Found<SlotOf<F>>, disposition: u8) -> Result<Option<u32>, Verdict> {
     match disposition {
-        disposition::FORWARD => Ok(Some(real)),
         disposition::RESCHEDULE => {
-            release::<F>(&found);
+            release::<F>(found);
             Ok(None)
         }
         disposition::DROP => Err(Verdict::RealDown),
