@@ -1,1 +1,3 @@
 //! lb-userspace
+
+pub mod net;
