@@ -1,3 +1,4 @@
 //! lb-userspace
 
 pub mod net;
+pub mod signal;
