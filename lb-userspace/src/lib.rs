@@ -1,4 +1,5 @@
 //! lb-userspace
 
 pub mod net;
+pub mod realserver;
 pub mod signal;

@@ -95,9 +95,8 @@ fn start(target: SocketAddr, kind: CheckKind) -> (Checks, States) {
 
 async fn reaches(states: &mut States, target: SocketAddr, state: HealthState) -> Health {
     let what = format!("{state:?}");
-    let found = wait_for(&what, LIMIT, states, |map| {
-        map.get(&id(target)).filter(|health| health.state == state).cloned()
-    });
+    let found =
+        wait_for(&what, LIMIT, states, |map| map.get(&id(target)).filter(|health| health.state == state).cloned());
     found.await.0
 }
 

@@ -42,6 +42,11 @@ impl Address {
         Some(Self { ifindex: message.header.index, address, prefix_length: message.header.prefix_len })
     }
 
+    /// Whether the prefix is this one address (/32 or /128).
+    pub fn is_single_host(&self) -> bool {
+        self.prefix_length == host_prefix(self.address)
+    }
+
     /// Whether `other` lies in this address's prefix.
     pub fn covers(&self, other: IpAddr) -> bool {
         match (self.address, other) {
