@@ -27,14 +27,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum NetError {
     /// No rtnetlink socket could be opened.
     #[error("cannot open a netlink socket: {0}")]
-    Open(#[source] io::Error),
+    Open(io::Error),
     /// The kernel refused the request.
     #[error("the kernel refused to {what}: {cause}")]
     Refused {
         /// What was asked, as in "list links".
         what: String,
         /// The kernel's reason.
-        #[source]
         cause: io::Error,
     },
     /// The socket is gone; open another one.

@@ -65,7 +65,6 @@ pub enum RealServerError {
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        #[source]
         cause: std::io::Error,
     },
     /// The record exists but cannot be understood.
@@ -87,7 +86,6 @@ pub enum RealServerError {
         /// The interface.
         interface: String,
         /// The reason.
-        #[source]
         cause: DecapError,
     },
     /// A join failed half-way and was rolled back, but not entirely.

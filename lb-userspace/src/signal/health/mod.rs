@@ -112,7 +112,6 @@ pub enum CheckError {
         /// What was under way.
         step: &'static str,
         /// The system's reason.
-        #[source]
         cause: std::io::Error,
     },
     /// The answer took too long.
