@@ -15,3 +15,6 @@
 pub mod api;
 pub mod dataplane;
 pub mod model;
+pub mod net;
+pub mod realserver;
+pub mod signal;
