@@ -17,4 +17,5 @@ pub mod dataplane;
 pub mod model;
 pub mod net;
 pub mod realserver;
+pub mod reconcile;
 pub mod signal;
