@@ -13,4 +13,5 @@
 //! `cli` never reads a map: it speaks to the daemon over the unix socket by `api::client`, as `curl` could.
 
 pub mod api;
+pub mod cli;
 pub mod model;
