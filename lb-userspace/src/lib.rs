@@ -13,6 +13,8 @@
 //! `cli` never reads a map: it speaks to the daemon over the unix socket by `api::client`, as `curl` could.
 
 pub mod api;
+pub mod cli;
+pub mod daemon;
 pub mod dataplane;
 pub mod model;
 pub mod net;

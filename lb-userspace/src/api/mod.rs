@@ -4,8 +4,11 @@
 //! nothing about services. `client` is what the command line uses; `curl --unix-socket` works as well.
 //! `docs/reference/openapi.json` describes every route.
 
+pub mod client;
 pub mod engine;
 pub mod error;
+pub mod server;
+pub mod socket;
 pub mod types;
 
 /// Where the daemon listens when it is not told otherwise.

@@ -1,3 +1,7 @@
 //! `xvs`: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lb_userspace::cli::main(std::env::args_os())
+}

@@ -5,6 +5,7 @@
 //! Nothing here decides what should be: that is `reconcile`.
 
 pub(crate) mod addresses;
+pub mod attach;
 pub mod clock;
 pub mod connections;
 pub mod counters;
@@ -69,4 +70,10 @@ impl DataplaneError {
     pub(crate) fn other(what: impl Into<String>, cause: impl std::fmt::Display) -> Self {
         Self::Other { what: what.into(), cause: cause.to_string() }
     }
+}
+
+/// CPUs that counters are kept for: all that the kernel may ever bring up.
+pub fn cpus() -> Result<u32, DataplaneError> {
+    let cpus = aya::util::nr_cpus().map_err(|(what, cause)| DataplaneError::other(what, cause))?;
+    Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
 }

@@ -126,11 +126,17 @@ impl Pins {
 
     /// Makes the directories, and mounts bpffs if nobody has.
     pub fn prepare(&self) -> Result<(), DataplaneError> {
-        mount_bpffs(&self.directory)?;
+        self.prepare_root()?;
         for directory in [self.maps(), self.links()] {
             fs::create_dir_all(&directory).map_err(|e| DataplaneError::other(directory.display().to_string(), e))?;
         }
         Ok(())
+    }
+
+    /// Makes the top directory alone, and mounts bpffs if nobody has.
+    pub fn prepare_root(&self) -> Result<(), DataplaneError> {
+        mount_bpffs(&self.directory)?;
+        fs::create_dir_all(&self.directory).map_err(|e| DataplaneError::other(self.directory.display().to_string(), e))
     }
 
     /// The geometry of the maps that are pinned, all checked; None when none is. A part of the maps is an error.

@@ -1,0 +1,94 @@
+//! The shapes of the verbs that are not requests to a daemon: the daemon itself, and what prepares the other
+//! machines of a cluster. No logic.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// `xvs daemon`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  xvs daemon\n  xvs daemon --config lab.toml --interface eth0 --mode native\n  \
+                        xvs daemon --socket /run/xvs-b/xvs.sock --pin-dir /sys/fs/bpf/xvs-b --state-dir /var/lib/xvs-b\n\n\
+                        Killing the daemon stops no traffic: what is applied stays in the kernel.")]
+pub struct DaemonArgs {
+    /// Configuration to apply at start
+    #[arg(long, value_name = "FILE", default_value = "/etc/xvs/xvs.toml")]
+    pub config: PathBuf,
+    /// Interface to serve, besides those of the configuration; may be given several times
+    #[arg(short, long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+    /// How to attach; auto takes native where the driver can
+    #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
+    pub mode: ModeArg,
+    /// Where the maps and links are pinned
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/xvs")]
+    pub pin_dir: PathBuf,
+    /// Where the applied configuration is kept
+    #[arg(long, value_name = "PATH", default_value = "/var/lib/xvs")]
+    pub state_dir: PathBuf,
+    /// Connections remembered per address family; none means the built-in size
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u32>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,lb_userspace::net=debug
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// How the XDP program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// Native, or generic with a warning where the driver cannot
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// After the kernel made an skb: slower, works everywhere
+    Generic,
+}
+
+/// `xvs realserver`
+#[derive(Debug, Clone, Subcommand)]
+pub enum RealserverCommand {
+    /// Make this machine answer for virtual addresses without announcing them
+    #[command(after_help = "Examples:\n  xvs realserver join --vip 10.0.0.1\n  \
+                            xvs realserver join --vip 10.0.0.1 --vip fd00::1 --tunnel --interface eth0")]
+    Join(JoinArgs),
+    /// Undo what join did
+    #[command(after_help = "Examples:\n  xvs realserver leave")]
+    Leave,
+    /// Show what this machine answers for, and what stands in the way
+    #[command(after_help = "Examples:\n  xvs realserver status\n  xvs realserver status -o json")]
+    Status,
+}
+
+/// `xvs realserver join`
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// Virtual address; may be given several times
+    #[arg(long = "vip", value_name = "ADDRESS", required = true)]
+    pub vips: Vec<IpAddr>,
+    /// Unpack tunnelled packets, by an XDP program on the interfaces
+    #[arg(long)]
+    pub tunnel: bool,
+    /// Interface packets come in by; may be given several times [default: those with a default route]
+    #[arg(short, long = "interface", value_name = "NAME")]
+    pub interfaces: Vec<String>,
+}
+
+/// `xvs veth-peer`
+#[derive(Debug, Clone, Subcommand)]
+pub enum VethPeerCommand {
+    /// Attach a program that passes every packet: without one, a veth peer takes no redirected packets
+    #[command(after_help = "Example:\n  xvs veth-peer attach veth-client")]
+    Attach(VethPeerArgs),
+    /// Detach it
+    #[command(after_help = "Example:\n  xvs veth-peer detach veth-client")]
+    Detach(VethPeerArgs),
+}
+
+/// `xvs veth-peer attach` and `detach`
+#[derive(Debug, Clone, Args)]
+pub struct VethPeerArgs {
+    /// Interfaces
+    #[arg(required = true, value_name = "INTERFACE")]
+    pub interfaces: Vec<String>,
+}

@@ -1,0 +1,78 @@
+//! `xvs real`
+
+use super::{
+    CliError,
+    args::{RealCommand, RealKeyArgs, RealSetArgs, ServiceListArgs},
+    config::change,
+    output::{Column, Output, table},
+    service,
+};
+use crate::{
+    api::client::Client,
+    model::{
+        Edit, RealSpec,
+        edit::{RealAdd, RealEdit, RealRef},
+        spec::DEFAULT_WEIGHT,
+    },
+};
+
+pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> Result<(), CliError> {
+    let edit = match command {
+        RealCommand::Add(RealSetArgs { at: RealKeyArgs { key, real }, weight, method }) => {
+            let endpoint = real.endpoint(&key);
+            let weight = weight.unwrap_or(DEFAULT_WEIGHT);
+            let real = RealSpec { address: endpoint.ip(), port: endpoint.port(), weight, method };
+            Edit::AddReal(RealAdd { service: key, real })
+        }
+        RealCommand::Edit(RealSetArgs { at: RealKeyArgs { key, real }, weight, method }) => {
+            Edit::EditReal(RealEdit { service: key, real: real.endpoint(&key), weight, method })
+        }
+        RealCommand::Remove(RealKeyArgs { key, real }) => {
+            Edit::RemoveReal(RealRef { service: key, real: real.endpoint(&key) })
+        }
+        RealCommand::List(args) => return list(client, args, out).await,
+    };
+    change(client, edit, None, out).await
+}
+
+async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<(), CliError> {
+    out.show(&service::fetch(client, args).await?, |services| {
+        let columns = [
+            Column::Left("SERVICE"),
+            Column::Left("REAL"),
+            Column::Left("METHOD"),
+            Column::Right("WEIGHT"),
+            Column::Right("EFFECTIVE"),
+            Column::Left("STATE"),
+            Column::Right("ACTIVE"),
+            Column::Right("INACTIVE"),
+            Column::Right("CONNECTIONS"),
+            Column::Left("INTERFACE"),
+            Column::Left("MAC"),
+            Column::Left("REASON"),
+        ];
+        let reals = services.iter().flat_map(|view| view.reals.iter().map(move |real| (view, real)));
+        let rows = reals.map(|(view, real)| {
+            vec![
+                view.service.to_string(),
+                std::net::SocketAddr::new(real.address, real.port).to_string(),
+                real.method.to_string(),
+                real.weight.to_string(),
+                real.effective_weight.to_string(),
+                real.state.to_string(),
+                real.active.to_string(),
+                real.inactive.to_string(),
+                real.counters.connections.to_string(),
+                or_dash(real.interface.as_deref()),
+                or_dash(real.mac.as_deref()),
+                real.reason.clone().unwrap_or_default(),
+            ]
+        });
+        table(&columns, rows)
+    })
+}
+
+/// An empty cell would shift the columns for `awk`.
+fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}

@@ -1,0 +1,300 @@
+//! The director as the daemon holds it: Spec, facts, tables, links. A config change's whole life is [`Director::apply`]:
+//! validate, effective, plan, room, save, ops.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lb_common::abi::LAYOUT_VERSION;
+use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use tokio::sync::watch;
+
+use super::store::{Saved, Store};
+use super::{DaemonError, Options};
+use crate::api::error::EngineError;
+use crate::api::types::{AppliedView, PlanView};
+use crate::dataplane::clock::{self, Clock};
+use crate::dataplane::connections::Sweep;
+use crate::dataplane::loader::{Loaded, Mode};
+use crate::dataplane::pins::{Geometry, Pins};
+use crate::dataplane::tables::{Maps, Tables};
+use crate::dataplane::{DataplaneError, cpus};
+use crate::model::{HealthSpec, Probe, Spec, edit, validate};
+use crate::reconcile::changes::changes;
+use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets};
+use crate::reconcile::plan::{Op, numbers_needed, plan};
+use crate::signal::health::{self, CheckConfig, CheckId, CheckKind, Health};
+use crate::signal::neighbour::{self, NextHop, Target};
+
+/// Intent, facts and tables of a running director.
+pub(super) struct Director {
+    pub(super) saved: Saved,
+    pub(super) tables: Tables,
+    pub(super) loaded: Loaded,
+    pub(super) started: Instant,
+    pub(super) sweep: Sweep,
+    pub(super) warnings: Vec<String>,
+    pins: Pins,
+    mode: Mode,
+    by_flag: Vec<String>,
+    clock: Clock,
+    store: Store,
+    wanted_ways: watch::Sender<BTreeSet<Target>>,
+    wanted_checks: watch::Sender<BTreeMap<CheckId, CheckConfig>>,
+    pub(super) next_hops: watch::Receiver<BTreeMap<Target, NextHop>>,
+    pub(super) health: watch::Receiver<BTreeMap<CheckId, Health>>,
+}
+
+impl Director {
+    /// Adopts or creates the tables, attaches, and brings the tables to `from_file` or what was applied last.
+    pub(super) fn start(options: &Options, store: Store, saved: Saved, from_file: Option<Spec>) -> Result<Self, DaemonError> {
+        let pins = Pins::new(&options.pin_dir);
+        pins.prepare()?;
+        let mut clock = Clock::load()?;
+        let mut warnings = Vec::new();
+        let (geometry, settings) = match pins.existing(cpus()?)? {
+            Some(geometry) => {
+                let wanted = Geometry::for_connections(options.connections, options.reals, geometry.cpus);
+                if wanted != geometry {
+                    warnings.push(format!("the tables keep the size they were created with ({} connections of each family, {} reals); remove the pins to change it", u64::from(geometry.buckets_v4) * 4, geometry.reals));
+                }
+                (geometry, adopted_settings(&pins)?)
+            }
+            None => (Geometry::for_connections(options.connections, options.reals, cpus()?), new_settings(&mut clock)?),
+        };
+        let loaded = Loaded::load(&pins, &geometry, &settings, &store.verifier_log())?;
+        let mut tables = Tables::adopt(Maps::of(|name| loaded.map(name))?, geometry)?;
+        if tables.settings().layout_version == 0 {
+            tables.set_settings(&settings);
+        }
+        let (wanted_ways, ways) = watch::channel(BTreeSet::new());
+        let (wanted_checks, checks) = watch::channel(BTreeMap::new());
+        let mut director = Self {
+            tables,
+            loaded,
+            started: Instant::now(),
+            sweep: Sweep::default(),
+            warnings,
+            pins,
+            mode: options.mode,
+            by_flag: options.interfaces.clone(),
+            clock,
+            store,
+            wanted_ways,
+            wanted_checks,
+            next_hops: neighbour::spawn(ways),
+            health: health::spawn(checks),
+            saved,
+        };
+        let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
+        director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
+        if director.interfaces(&director.saved.spec).is_empty() {
+            director.warnings.push("no interface is named: give --interface or [director] interfaces, no packet is balanced until then".to_owned());
+        }
+        for warning in &director.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(director)
+    }
+
+    /// What would change.
+    pub(super) fn plan(&self, spec: &Spec) -> Result<PlanView, EngineError> {
+        check(spec)?;
+        let warnings = self.interfaces(spec).is_empty().then(|| "no interface would be served".to_owned());
+        self.prepare(spec)?;
+        Ok(PlanView { revision: self.saved.revision, changes: changes(&self.saved.spec, spec), warnings: warnings.into_iter().collect() })
+    }
+
+    /// Makes a Spec the applied one, whole or not at all.
+    pub(super) fn apply(&mut self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        if let Some(given) = if_revision.filter(|given| *given != self.saved.revision) {
+            return Err(EngineError::StaleRevision { given, current: self.saved.revision });
+        }
+        check(&spec)?;
+        let changes = changes(&self.saved.spec, &spec);
+        let ops = self.prepare(&spec)?;
+        self.attach(&spec)?;
+        if !changes.is_empty() || self.saved.revision == 0 {
+            let next = Saved { revision: self.saved.revision + 1, spec, file_digest: self.saved.file_digest };
+            self.store.save(&next).map_err(|e| failed(format!("the configuration could not be saved: {e}; nothing was changed")))?;
+            self.saved = next;
+        }
+        self.execute(&ops);
+        self.follow();
+        Ok(AppliedView { revision: self.saved.revision, changes })
+    }
+
+    /// Applies edits to the Spec that is applied now, all or none.
+    pub(super) fn edit(&mut self, edits: Vec<edit::Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        let spec = self.edited(edits)?;
+        self.apply(spec, if_revision)
+    }
+
+    /// The applied Spec with edits.
+    pub(super) fn edited(&self, edits: Vec<edit::Edit>) -> Result<Spec, EngineError> {
+        let mut spec = self.saved.spec.clone();
+        for edit in edits {
+            edit::apply(&mut spec, edit)?;
+        }
+        Ok(spec)
+    }
+
+    /// New facts: brings the tables to what they mean for the applied Spec.
+    pub(super) fn reconcile(&mut self) {
+        match self.prepare(&self.saved.spec) {
+            Ok(ops) => self.execute(&ops),
+            Err(error) => tracing::error!("the tables could not follow: {error}"),
+        }
+    }
+
+    /// What should be, for a Spec and the facts as they are.
+    pub(super) fn desired(&self, spec: &Spec) -> Desired {
+        let known = |service: &_, endpoint: &SocketAddr| {
+            let row = self.tables.services().get(service)?;
+            let value = self.tables.real(*row.reals.get(endpoint)?)?;
+            let weight = row.pool.members.iter().find(|(member, _)| member == endpoint).map_or(0, |(_, weight)| *weight);
+            Some((value, weight))
+        };
+        let facts = Facts { next_hops: &self.next_hops.borrow(), health: &self.health.borrow(), known: &known };
+        effective(spec, &facts, &self.tables.settings())
+    }
+
+    /// The steps to a Spec, with room for all of them.
+    fn prepare(&self, spec: &Spec) -> Result<Vec<Op>, EngineError> {
+        let ops = plan(&self.desired(spec), &self.tables);
+        let (needed, room) = (numbers_needed(&ops, &self.tables), self.tables.room());
+        if needed.0 > room.0 || needed.1 > room.1 {
+            return Err(EngineError::Conflict {
+                what: format!("the tables have room for {} more reals and {} more services, this needs {} and {}; start the daemon with a larger --reals", room.0, room.1, needed.0, needed.1),
+            });
+        }
+        Ok(ops)
+    }
+
+    fn execute(&mut self, ops: &[Op]) {
+        for op in ops {
+            tracing::debug!(?op, "step");
+        }
+        let mut settings = self.tables.settings();
+        if let Err(error) = crate::reconcile::apply(&mut self.tables, ops) {
+            // Places left a moment ago rest until the next second; the tick tries again.
+            tracing::error!("the tables could not follow: {error}");
+        }
+        settings = Settings { revision: self.saved.revision, ..if ops.iter().any(|op| matches!(op, Op::SetSettings(_))) { self.tables.settings() } else { settings } };
+        if settings != self.tables.settings() {
+            self.tables.set_settings(&settings);
+        }
+    }
+
+    /// Tells resolver and checks what the applied Spec needs.
+    fn follow(&self) {
+        let spec = &self.saved.spec;
+        self.wanted_ways.send_replace(targets(spec).collect());
+        let checks = spec.services.iter().flat_map(|service| {
+            let health = service.health.as_ref();
+            service.reals.iter().filter_map(move |real| Some((check_id(service, real), check_config(health?, real.endpoint()))))
+        });
+        self.wanted_checks.send_replace(checks.collect());
+    }
+
+    fn interfaces(&self, spec: &Spec) -> Vec<String> {
+        let mut names = self.by_flag.clone();
+        names.extend(spec.director.interfaces.iter().filter(|name| !self.by_flag.contains(name)).cloned());
+        names
+    }
+
+    fn attach(&mut self, spec: &Spec) -> Result<(), EngineError> {
+        let names = self.interfaces(spec);
+        for name in &names {
+            if !self.loaded.links().contains_key(name) {
+                let attached = self.loaded.attach(&self.pins, name, self.mode).map_err(|e| failed(e.to_string()))?;
+                tracing::info!(interface = %name, native = attached.is_native, program = attached.program_id, "attached");
+            }
+        }
+        for name in self.loaded.detach_others(&self.pins, &names).map_err(|e| failed(e.to_string()))? {
+            tracing::info!(interface = %name, "detached");
+        }
+        Ok(())
+    }
+
+    /// Once a second: forgets connections that are over, frees what nobody uses, and tries again what had no room.
+    pub(super) fn tick(&mut self) {
+        let settings = self.tables.settings();
+        match self.clock.tick(settings.tick_shift) {
+            Ok(now) => self.sweep = self.tables.sweep(now, &settings.timeouts),
+            Err(error) => tracing::error!("no clock, nothing expires: {error}"),
+        }
+        let spec = &self.saved.spec;
+        let wanted: BTreeSet<_> = spec.services.iter().flat_map(|service| service.reals.iter().map(|real| (service.key, real.endpoint()))).collect();
+        self.tables.settle(|service, endpoint| wanted.contains(&(*service, *endpoint)));
+        self.reconcile();
+    }
+
+    /// Ticks and seconds since a stamp.
+    pub(super) fn now(&mut self) -> Result<(u32, Settings), DataplaneError> {
+        let settings = self.tables.settings();
+        Ok((self.clock.tick(settings.tick_shift)?, settings))
+    }
+}
+
+/// How often [`Director::tick`] runs.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+fn failed(cause: String) -> EngineError {
+    EngineError::Failed { cause }
+}
+
+fn check(spec: &Spec) -> Result<(), EngineError> {
+    let problems = validate::validate(spec);
+    if problems.is_empty() { Ok(()) } else { Err(EngineError::Refused { problems }) }
+}
+
+fn check_config(health: &HealthSpec, endpoint: SocketAddr) -> CheckConfig {
+    let kind = match &health.probe {
+        Probe::Tcp => CheckKind::Tcp,
+        Probe::Http { path, host, status } => CheckKind::Http { path: path.clone(), host: host.clone(), status: status.clone() },
+    };
+    CheckConfig {
+        target: SocketAddr::new(endpoint.ip(), health.port.unwrap_or(endpoint.port())),
+        kind,
+        interval: Duration::from_millis(health.interval_ms),
+        timeout: Duration::from_millis(health.timeout_ms),
+        rise: health.rise,
+        fall: health.fall,
+    }
+}
+
+/// Settings of tables that are about to be made.
+fn new_settings(clock: &mut Clock) -> Result<Settings, DataplaneError> {
+    let rate = clock.rate()?;
+    let shift = clock::shift_for(rate);
+    Ok(Settings {
+        layout_version: LAYOUT_VERSION,
+        jiffies_per_second: rate,
+        tick_shift: shift,
+        hash_key: random_key()?,
+        timeouts: DEFAULT_TIMEOUTS.map(|seconds| clock::ticks(seconds, rate, shift)),
+        ..Settings::default()
+    })
+}
+
+/// Settings of tables that are there. Their creator may have died before it wrote them; the program that used them never ran then.
+fn adopted_settings(pins: &Pins) -> Result<Settings, DataplaneError> {
+    let path = pins.map(lb_common::abi::names::SETTINGS);
+    let refuse = |difference: String| DataplaneError::Shape { path: path.clone(), difference };
+    let map = aya::maps::MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+    let settings: Settings = crate::dataplane::mapped::Mapped::of(&map)?.read(0).ok_or_else(|| refuse("has no value".to_owned()))?;
+    if settings.layout_version != LAYOUT_VERSION {
+        return Err(refuse(format!("layout version {}, this version has {LAYOUT_VERSION}", settings.layout_version)));
+    }
+    Ok(settings)
+}
+
+fn random_key() -> Result<[u64; 2], DataplaneError> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+        .map_err(|e| DataplaneError::other("/dev/urandom", e))?;
+    let word = |at: usize| bytes[at..at + 8].iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    Ok([word(0), word(8)])
+}

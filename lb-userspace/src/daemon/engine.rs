@@ -1,0 +1,106 @@
+//! The director's task and the handle that the API holds: requests queue up and are answered one by one, so no change meets another
+//! half-way.
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::director::{Director, TICK};
+use super::views;
+use crate::api::engine::Engine;
+use crate::api::error::EngineError;
+use crate::api::types::{AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView};
+use crate::model::{Edit, Spec};
+
+/// Something to do with the director.
+type Job = Box<dyn FnOnce(&mut Director) + Send>;
+
+/// The handle.
+#[derive(Clone)]
+pub(super) struct Handle {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Requests that may wait; a client beyond them waits for its turn at the socket.
+const QUEUE: usize = 64;
+
+/// The handle and the task, which runs until every handle is gone.
+pub(super) fn start(director: Director) -> (Handle, impl Future<Output = ()> + Send) {
+    let (jobs, queue) = mpsc::channel(QUEUE);
+    (Handle { jobs }, work(director, queue))
+}
+
+async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
+    let (mut next_hops, mut health) = (director.next_hops.clone(), director.health.clone());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            job = queue.recv() => match job {
+                Some(job) => job(&mut director),
+                None => return,
+            },
+            Ok(()) = next_hops.changed() => director.reconcile(),
+            Ok(()) = health.changed() => director.reconcile(),
+            _ = ticks.tick() => director.tick(),
+        }
+    }
+}
+
+impl Handle {
+    /// Runs `job` in the director's task. None when that task is gone, which ends the daemon.
+    async fn ask<T: Send + 'static>(&self, job: impl FnOnce(&mut Director) -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |director| {
+            // A client that has gone needs no answer.
+            let _ = answer.send(job(director));
+        });
+        self.jobs.send(job).await.ok()?;
+        answered.await.ok()
+    }
+
+    async fn try_ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Director) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let gone = || EngineError::Failed { cause: "the daemon is stopping; nothing was changed".to_owned() };
+        self.ask(job).await.unwrap_or_else(|| Err(gone()))
+    }
+}
+
+impl Engine for Handle {
+    async fn status(&self) -> StatusView {
+        self.ask(|director| views::status(director)).await.unwrap_or_else(views::stopping)
+    }
+
+    async fn spec(&self) -> (u64, Spec) {
+        self.ask(|director| (director.saved.revision, director.saved.spec.clone())).await.unwrap_or_default()
+    }
+
+    async fn services(&self) -> Vec<ServiceView> {
+        self.ask(|director| views::services(director)).await.unwrap_or_default()
+    }
+
+    async fn stats(&self) -> StatsView {
+        self.ask(|director| views::stats(director)).await.unwrap_or_default()
+    }
+
+    async fn connections(&self, filter: ConnectionFilter) -> Result<ConnectionPage, EngineError> {
+        self.try_ask(move |director| views::connections(director, &filter)).await
+    }
+
+    async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {
+        self.try_ask(move |director| director.plan(&spec)).await
+    }
+
+    async fn plan_edits(&self, edits: Vec<Edit>) -> Result<PlanView, EngineError> {
+        self.try_ask(move |director| director.plan(&director.edited(edits)?)).await
+    }
+
+    async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        self.try_ask(move |director| director.apply(spec, if_revision)).await
+    }
+
+    async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        self.try_ask(move |director| director.edit(edits, if_revision)).await
+    }
+}

@@ -1,0 +1,206 @@
+//! What the API shows: Spec, facts and tables joined into the shapes of `api::types`. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use lb_common::abi::connection::{STATE_NAMES, State};
+use lb_common::abi::verdict::Action;
+
+use super::director::Director;
+use crate::api::error::EngineError;
+use crate::api::types::{
+    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, InterfaceView, RealCounts, RealState, RealStatsView,
+    RealView, ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
+};
+use crate::dataplane::clock;
+use crate::dataplane::counters::Sum;
+use crate::dataplane::tables::{ServiceRow, endpoint};
+use crate::model::{Protocol, ServiceKey};
+
+/// The daemon's state.
+pub(super) fn status(director: &Director) -> StatusView {
+    let mut reals = RealCounts::default();
+    let mut warnings = director.warnings.clone();
+    for service in services(director) {
+        for real in &service.reals {
+            reals.total += 1;
+            match real.state {
+                RealState::Up => reals.up += 1,
+                RealState::Down => reals.down += 1,
+                RealState::Unresolved => reals.unresolved += 1,
+                RealState::Drained => reals.drained += 1,
+            }
+            if matches!(real.state, RealState::Down | RealState::Unresolved) {
+                let endpoint = SocketAddr::new(real.address, real.port);
+                warnings.push(format!("real {endpoint} of {} is {}: {}", service.service, real.state, real.reason.as_deref().unwrap_or("no reason known")));
+            }
+        }
+    }
+    let (capacity_v4, capacity_v6) = director.tables.capacity();
+    let interfaces = director.loaded.links().iter().map(|(name, link)| InterfaceView {
+        name: name.clone(),
+        index: link.ifindex,
+        mode: if link.is_native { XdpMode::Native } else { XdpMode::Generic },
+        program_id: link.program_id,
+        link_id: link.link_id,
+    });
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: director.started.elapsed().as_secs(),
+        revision: director.saved.revision,
+        interfaces: interfaces.collect(),
+        services: director.saved.spec.services.len() as u64,
+        reals,
+        connections: ConnectionCounts { used_v4: director.sweep.used_v4, capacity_v4, used_v6: director.sweep.used_v6, capacity_v6 },
+        warnings,
+    }
+}
+
+/// The state of a daemon whose director's task has ended.
+pub(super) fn stopping() -> StatusView {
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: 0,
+        revision: 0,
+        interfaces: Vec::new(),
+        services: 0,
+        reals: RealCounts::default(),
+        connections: ConnectionCounts::default(),
+        warnings: vec!["the daemon is stopping".to_owned()],
+    }
+}
+
+/// Every service with its reals, in the Spec's order.
+pub(super) fn services(director: &Director) -> Vec<ServiceView> {
+    let spec = &director.saved.spec;
+    let desired = director.desired(spec);
+    let mut views = Vec::with_capacity(spec.services.len());
+    for service in &spec.services {
+        let row = director.tables.services().get(&service.key);
+        let wanted = desired.services.get(&service.key);
+        let mut reals = Vec::with_capacity(service.reals.len());
+        for real in &service.reals {
+            let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
+            let state = wanted.and_then(|wanted| wanted.reals.get(&real.endpoint()));
+            let load = number.map_or_else(Default::default, |number| director.tables.load(number));
+            let mac = state.map(|state| state.value.destination_mac).filter(|mac| *mac != [0; 6]);
+            reals.push(RealView {
+                address: real.address,
+                port: real.port,
+                method: service.method_of(real),
+                weight: real.weight,
+                effective_weight: state.map_or(0, |state| state.weight),
+                state: state.map_or(RealState::Unresolved, |state| state.state),
+                reason: state.and_then(|state| state.reason.clone()),
+                interface: state.and_then(|state| state.interface.clone()),
+                mac: mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+                active: u64::from(load.active()),
+                inactive: u64::from(load.inactive()),
+                counters: real_counters(director, number),
+            });
+        }
+        views.push(ServiceView {
+            service: service.key,
+            protocol: service.key.protocol,
+            address: service.key.address,
+            port: service.key.port,
+            scheduler: service.scheduler,
+            flags: service.scheduler_flags.clone(),
+            method: service.method,
+            on_real_down: service.on_real_down,
+            counters: service_counters(director, row),
+            active: reals.iter().map(|real| real.active).sum(),
+            inactive: reals.iter().map(|real| real.inactive).sum(),
+            reals,
+        });
+    }
+    views
+}
+
+/// Every counter.
+pub(super) fn stats(director: &Director) -> StatsView {
+    let verdicts = director.tables.verdicts().into_iter().map(|(verdict, packets)| VerdictView {
+        name: verdict.name().to_owned(),
+        action: match verdict.action() {
+            Action::Tx => VerdictAction::Tx,
+            Action::Redirect => VerdictAction::Redirect,
+            Action::Pass => VerdictAction::Pass,
+            Action::Drop => VerdictAction::Drop,
+        },
+        description: verdict.description().to_owned(),
+        packets,
+    });
+    let services = director.saved.spec.services.iter().map(|service| {
+        let row = director.tables.services().get(&service.key);
+        let reals = service.reals.iter().map(|real| {
+            let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
+            RealStatsView { address: real.address, port: real.port, counters: real_counters(director, number) }
+        });
+        ServiceStatsView { service: service.key, counters: service_counters(director, row), reals: reals.collect() }
+    });
+    StatsView { verdicts: verdicts.collect(), services: services.collect() }
+}
+
+fn real_counters(director: &Director, number: Option<u32>) -> Counters {
+    number.map_or_else(Counters::default, |number| counters(director.tables.real_sum(number)))
+}
+
+fn service_counters(director: &Director, row: Option<&ServiceRow>) -> Counters {
+    row.map_or_else(Counters::default, |row| counters(director.tables.service_sum(row.id)))
+}
+
+fn counters(sum: Sum) -> Counters {
+    Counters { connections: sum.connections, packets: sum.packets, bytes: sum.bytes }
+}
+
+/// The connections that match. Those of reals that were removed are shown too, as they still lead there.
+pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) -> Result<ConnectionPage, EngineError> {
+    let state = filter.state.as_deref().map(known_state).transpose()?;
+    if let Some(service) = filter.service.as_ref().filter(|service| !director.tables.services().contains_key(service)) {
+        return Err(EngineError::NotFound { what: format!("service {service} does not exist") });
+    }
+    let (now, settings) = director.now().map_err(|e| EngineError::Failed { cause: e.to_string() })?;
+    let services: BTreeMap<u32, ServiceKey> = director.tables.services().iter().map(|(key, row)| (row.id, *key)).collect();
+    let seconds = |ticks| clock::seconds(ticks, settings.jiffies_per_second, settings.tick_shift);
+    let mut page = ConnectionPage::default();
+    let tables = &director.tables;
+    tables.each_connection(|connection| {
+        let meta = connection.meta;
+        let Some(service) = services.get(&meta.service()) else { return };
+        let Some(real) = tables.real(meta.real()).as_ref().and_then(endpoint) else { return };
+        let matches = filter.service.as_ref().is_none_or(|wanted| wanted == service)
+            && filter.client.is_none_or(|client| client == connection.client.ip())
+            && filter.real.is_none_or(|wanted| wanted == real.ip())
+            && state.is_none_or(|state| state == meta.state());
+        if !matches {
+            return;
+        }
+        page.total += 1;
+        if page.connections.len() >= filter.limit {
+            return;
+        }
+        let timeout = settings.timeouts[meta.state() as usize];
+        page.connections.push(ConnectionView {
+            protocol: if meta.state() == State::Udp { Protocol::Udp } else { Protocol::Tcp },
+            client: connection.client,
+            virtual_: SocketAddr::new(service.address, connection.port),
+            // A service of any port leads to the same port at the real.
+            real: SocketAddr::new(real.ip(), if real.port() == 0 { connection.port } else { real.port() }),
+            state: meta.state().name().to_owned(),
+            idle_seconds: seconds(meta.idle(now)),
+            expires_seconds: seconds(timeout.saturating_sub(meta.idle(now))),
+        });
+    });
+    page.shown = page.connections.len() as u64;
+    Ok(page)
+}
+
+fn known_state(word: &str) -> Result<State, EngineError> {
+    let position = STATE_NAMES.iter().position(|name| name.eq_ignore_ascii_case(word) && *name != "?");
+    let known = || STATE_NAMES.iter().filter(|name| **name != "?" && **name != "NONE" && **name != "BUSY").copied().collect::<Vec<_>>();
+    position.map(|position| State::from_bits(position as u8)).ok_or_else(|| EngineError::NotFound {
+        what: format!("state {word} does not exist; one of {}", known().join(", ")),
+    })
+}
