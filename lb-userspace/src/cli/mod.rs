@@ -89,6 +89,7 @@ fn one_line(text: &str) -> String {
     for line in lines {
         let join = match said.chars().last() {
             None => "",
+            Some(_) if line.starts_with('[') => " ",
             Some(':') => " ",
             Some(_) => "; ",
         };
