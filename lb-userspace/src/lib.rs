@@ -14,4 +14,9 @@
 
 pub mod api;
 pub mod cli;
+pub mod dataplane;
 pub mod model;
+pub mod net;
+pub mod realserver;
+pub mod reconcile;
+pub mod signal;

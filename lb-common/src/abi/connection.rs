@@ -1,0 +1,294 @@
+//! One connection: a key and one 64-bit word that says whose it is, where it goes, when it was last seen and in which state.
+//!
+//! The word is the unit of every change, by compare-exchange (see [`crate::table`]). Zero means free.
+//!
+//! ```text
+//!  63        50 49                  30 29   26 25   22 21                    0
+//! +------------+----------------------+-------+-------+-----------------------+
+//! | service 14 |       real 20        | flags | state |   last seen 22 ticks  |
+//! +------------+----------------------+-------+-------+-----------------------+
+//! ```
+
+use super::limits::WAYS;
+
+const SEEN_BITS: u32 = 22;
+const STATE_SHIFT: u32 = 22;
+const REAL_SHIFT: u32 = 30;
+const SERVICE_SHIFT: u32 = 50;
+/// Ticks wrap after 2^22 of them, about 48 days: longer than the longest timeout (31 days, ipvsadm's limit).
+pub const SEEN_MASK: u64 = (1 << SEEN_BITS) - 1;
+const STATE_MASK: u64 = 0xf;
+const REAL_MASK: u64 = (1 << 20) - 1;
+const IDENTITY_MASK: u64 = !0 << REAL_SHIFT;
+
+/// What a connection is doing. TCP states are IPVS's; a UDP flow has one.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// No connection. In the table: a free entry.
+    None = 0,
+    /// Data flows: the only state that counts as an active connection.
+    Established = 1,
+    /// A SYN from the real (never seen by a director that sees the client's half only).
+    SynSent = 2,
+    /// The client's SYN was sent on.
+    SynRecv = 3,
+    /// One side has closed.
+    FinWait = 4,
+    /// Both sides have closed.
+    TimeWait = 5,
+    /// Reset, or closed without having been open.
+    Close = 6,
+    /// The client has closed, the real has not.
+    CloseWait = 7,
+    /// The last acknowledgement is awaited.
+    LastAck = 8,
+    /// A SYN to a listening port (IPVS's table only).
+    Listen = 9,
+    /// SYN and ACK under IPVS's `secure_tcp`.
+    SynAck = 10,
+    /// A UDP flow.
+    Udp = 11,
+    /// An entry being written: neither free nor usable.
+    Busy = 15,
+}
+
+/// Number of states a timeout table has, [`State::Busy`] included.
+pub const STATES: usize = 16;
+
+/// The words `ipvsadm -Lnc` prints, by state number.
+pub const STATE_NAMES: [&str; STATES] = [
+    "NONE",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "SYNACK",
+    "UDP",
+    "?",
+    "?",
+    "?",
+    "BUSY",
+];
+
+/// The state word of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta(pub u64);
+
+// === impl State ===
+
+impl State {
+    /// The state with this number; unknown numbers read as [`State::Busy`], which nobody uses or frees.
+    #[inline(always)]
+    pub const fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::None,
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynRecv,
+            4 => Self::FinWait,
+            5 => Self::TimeWait,
+            6 => Self::Close,
+            7 => Self::CloseWait,
+            8 => Self::LastAck,
+            9 => Self::Listen,
+            10 => Self::SynAck,
+            11 => Self::Udp,
+            _ => Self::Busy,
+        }
+    }
+
+    /// The word that listings print.
+    pub const fn name(self) -> &'static str {
+        STATE_NAMES[self as usize]
+    }
+
+    /// Handshake not finished: the first to go when a bucket is full.
+    #[inline(always)]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, Self::SynRecv | Self::SynSent | Self::SynAck | Self::Listen)
+    }
+}
+
+// === impl Meta ===
+
+impl Meta {
+    /// A free entry.
+    pub const FREE: Self = Self(0);
+    /// An entry that somebody is writing.
+    pub const BUSY: Self = Self((State::Busy as u64) << STATE_SHIFT);
+
+    /// The word of a live connection. `service` and `real` are cut to their widths, `now` to 22 bits.
+    #[inline(always)]
+    pub const fn new(service: u32, real: u32, state: State, now: u32) -> Self {
+        Self(
+            ((service as u64) << SERVICE_SHIFT)
+                | ((real as u64 & REAL_MASK) << REAL_SHIFT)
+                | ((state as u64) << STATE_SHIFT)
+                | (now as u64 & SEEN_MASK),
+        )
+    }
+
+    /// Service number, 0..2^14.
+    #[inline(always)]
+    pub const fn service(self) -> u32 {
+        (self.0 >> SERVICE_SHIFT) as u32
+    }
+
+    /// Real number, 0..2^20.
+    #[inline(always)]
+    pub const fn real(self) -> u32 {
+        ((self.0 >> REAL_SHIFT) & REAL_MASK) as u32
+    }
+
+    /// State number as stored.
+    #[inline(always)]
+    pub const fn state_bits(self) -> u8 {
+        ((self.0 >> STATE_SHIFT) & STATE_MASK) as u8
+    }
+
+    /// State.
+    #[inline(always)]
+    pub const fn state(self) -> State {
+        State::from_bits(self.state_bits())
+    }
+
+    /// Tick of the last packet, modulo 2^22.
+    #[inline(always)]
+    pub const fn last_seen(self) -> u32 {
+        (self.0 & SEEN_MASK) as u32
+    }
+
+    /// Ticks since the last packet. A stamp from the future (another CPU's newer tick) counts as now.
+    #[inline(always)]
+    pub const fn idle(self, now: u32) -> u32 {
+        let idle = (now.wrapping_sub(self.last_seen())) & SEEN_MASK as u32;
+        if idle > (SEEN_MASK as u32) >> 1 { 0 } else { idle }
+    }
+
+    /// Neither free nor being written.
+    #[inline(always)]
+    pub const fn is_live(self) -> bool {
+        self.0 != 0 && self.state_bits() != State::Busy as u8
+    }
+
+    /// Both words name the same service and real.
+    #[inline(always)]
+    pub const fn same_identity(self, other: Self) -> bool {
+        (self.0 ^ other.0) & IDENTITY_MASK == 0
+    }
+
+    /// The same connection in `state`, seen at `now`.
+    #[inline(always)]
+    pub const fn with(self, state: State, now: u32) -> Self {
+        Self(
+            (self.0 & !(SEEN_MASK | (STATE_MASK << STATE_SHIFT)))
+                | ((state as u64) << STATE_SHIFT)
+                | (now as u64 & SEEN_MASK),
+        )
+    }
+
+    /// The same connection, seen at `now`.
+    #[inline(always)]
+    pub const fn seen(self, now: u32) -> Self {
+        Self((self.0 & !SEEN_MASK) | (now as u64 & SEEN_MASK))
+    }
+}
+
+/// Key of an IPv4 connection: client address, client port, destination port, as they stand in the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyV4(pub u64);
+
+/// Key of an IPv6 connection: client address in two words, then the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyV6(pub [u64; 3]);
+
+impl KeyV4 {
+    /// From raw (network order) header words: the address, and the two ports as one word (source first in memory).
+    #[inline(always)]
+    pub const fn new(client: u32, ports: u32) -> Self {
+        Self(client as u64 | ((ports as u64) << 32))
+    }
+}
+
+impl KeyV6 {
+    /// From raw (network order) header words.
+    #[inline(always)]
+    pub const fn new(client: [u64; 2], ports: u32) -> Self {
+        Self([client[0], client[1], ports as u64])
+    }
+}
+
+/// An IPv4 connection: 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EntryV4 {
+    /// [`KeyV4`].
+    pub key: u64,
+    /// [`Meta`].
+    pub meta: u64,
+}
+
+/// An IPv6 connection: 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EntryV6 {
+    /// [`KeyV6`].
+    pub key: [u64; 3],
+    /// [`Meta`].
+    pub meta: u64,
+}
+
+/// Four IPv4 connections: one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BucketV4 {
+    /// The entries.
+    pub entries: [EntryV4; WAYS],
+}
+
+/// Four IPv6 connections: two adjacent cache lines, an entry never crosses one.
+#[repr(C, align(128))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BucketV6 {
+    /// The entries.
+    pub entries: [EntryV6; WAYS],
+}
+
+const _: () = assert!(size_of::<BucketV4>() == 64 && size_of::<BucketV6>() == 128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_keeps_every_field_apart() {
+        let meta = Meta::new(0x3fff, 0xf_ffff, State::Udp, 0x3f_ffff);
+        assert_eq!((meta.service(), meta.real(), meta.state(), meta.last_seen()), (0x3fff, 0xf_ffff, State::Udp, 0x3f_ffff));
+        let moved = meta.with(State::Close, 7);
+        assert_eq!((moved.service(), moved.real(), moved.state(), moved.last_seen()), (0x3fff, 0xf_ffff, State::Close, 7));
+        assert!(moved.same_identity(meta));
+        assert!(!Meta::new(1, 2, State::Udp, 0).same_identity(Meta::new(1, 3, State::Udp, 0)));
+        assert!(!Meta::new(1, 2, State::Udp, 0).same_identity(Meta::new(2, 2, State::Udp, 0)));
+    }
+
+    #[test]
+    fn idle_survives_the_wrap_and_a_stamp_from_the_future() {
+        let meta = Meta::new(0, 0, State::Udp, 0x3f_fff0);
+        assert_eq!(meta.idle(0x3f_fff5), 5);
+        assert_eq!(meta.idle(0x10), 0x20);
+        assert_eq!(meta.idle(0x3f_ffef), 0, "one tick ahead is not 48 days idle");
+    }
+
+    #[test]
+    fn free_and_busy_are_not_live() {
+        assert!(!Meta::FREE.is_live());
+        assert!(!Meta::BUSY.is_live());
+        assert!(Meta::new(0, 0, State::SynRecv, 0).is_live());
+    }
+}

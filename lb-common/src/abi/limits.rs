@@ -1,0 +1,20 @@
+//! Every bound of the datapath, with what one unit costs.
+
+/// Services: 14 bits of a connection entry. One costs 64 B of configuration and 32 B of counters per CPU.
+pub const MAX_SERVICES: u32 = 1 << 14;
+/// Real servers over all services: 20 bits of a connection entry. One costs 64 B, 8 B of load and 32 B of counters per CPU.
+pub const MAX_REALS: u32 = 1 << 20;
+/// Reals of one service. The least-connection schedulers walk them all on a new connection.
+pub const MAX_MEMBERS: u32 = 1024;
+/// Slots a bucket of any of our tables has. Four IPv4 connections fill one 64-byte cache line.
+pub const WAYS: usize = 4;
+/// Slots of a source-hash ring (IPVS `IP_VS_SH_TAB_SIZE`).
+pub const SH_SLOTS: u32 = 256;
+/// Slots of a Maglev ring (IPVS `CONFIG_IP_VS_MH_TAB_INDEX` 12: the prime below 2^12).
+pub const MH_SLOTS: u32 = 4093;
+/// Ring slots (u16 member indices) that one array value holds: 64 bytes, since the kernel rounds every value up to 8 bytes.
+pub const RING_LINE: u32 = 32;
+/// 802.1Q tags read before the IP header: one customer tag inside one service tag (802.1ad).
+pub const MAX_VLAN_TAGS: usize = 2;
+/// IPv6 extension headers read before the transport header. RFC 8200 names 6 kinds, Destination Options may come twice.
+pub const MAX_EXTENSION_HEADERS: usize = 7;

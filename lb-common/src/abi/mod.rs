@@ -1,0 +1,19 @@
+//! The contract between the datapath and the daemon: one file per table, every size asserted at compile time.
+//!
+//! Numbers are in host byte order except addresses and ports, which stay as they stand in the packet (network order) so that the
+//! datapath compares without swapping.
+
+pub mod connection;
+pub mod counters;
+pub mod limits;
+pub mod names;
+pub mod real;
+pub mod service;
+pub mod settings;
+pub mod verdict;
+
+#[cfg(feature = "user")]
+mod pod;
+
+/// Goes up with every change of a table's shape or meaning. Pinned maps carry it; a daemon refuses or migrates another version.
+pub const LAYOUT_VERSION: u32 = 1;

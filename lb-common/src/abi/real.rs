@@ -1,0 +1,99 @@
+//! A real server as the datapath sees it: everything a rewrite needs in one cache line.
+
+/// How packets reach the real. Numbers in [`Real::method`].
+pub mod method {
+    /// Direct routing: both MACs are rewritten, the packet stays as it is.
+    pub const DIRECT: u8 = 0;
+    /// Tunnel with an IPv4 outer header (RFC 2003 for IPv4, RFC 4213 for IPv6 packets).
+    pub const TUNNEL_V4: u8 = 1;
+    /// Tunnel with an IPv6 outer header (RFC 2473).
+    pub const TUNNEL_V6: u8 = 2;
+}
+
+/// What happens to packets of connections that lead to this real. Numbers in [`Real::disposition`].
+pub mod disposition {
+    /// No such real (any more): dropped, as IPVS does for a removed server.
+    pub const GONE: u8 = 0;
+    /// Sent on.
+    pub const FORWARD: u8 = 1;
+    /// Failed its check, and the service drops what it had: dropped.
+    pub const DROP: u8 = 2;
+    /// Failed its check, and the service gives its connections away: treated as new.
+    pub const RESCHEDULE: u8 = 3;
+    /// No MAC or no route known: dropped until it is.
+    pub const UNRESOLVED: u8 = 4;
+}
+
+/// A real server. User space changes it by whole aligned 8-byte stores: a new destination MAC is one of them.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Real {
+    /// MAC of the next hop.
+    pub destination_mac: [u8; 6],
+    /// Largest IP packet the egress interface takes, in bytes.
+    pub mtu: u16,
+    /// MAC of our own egress interface.
+    pub source_mac: [u8; 6],
+    /// [`method`].
+    pub method: u8,
+    /// [`disposition`].
+    pub disposition: u8,
+    /// Egress interface.
+    pub ifindex: u32,
+    /// Tunnel, IPv4 outer: bits of the outer source that the flow's hash fills, in network order.
+    pub tunnel_source_vary: u32,
+    /// Tunnel: outer source, as in the packet; IPv4 in the first four bytes. An IPv6 source varies in its last 32 bits.
+    pub tunnel_source: [u8; 16],
+    /// The real's address, as in the packet; IPv4 in the first four bytes. A tunnel's outer destination.
+    pub address: [u8; 16],
+    /// The service it belongs to. With address, family and port it tells a daemon that adopts the tables which real this is.
+    pub service: u32,
+    /// Its port, in host order.
+    pub port: u16,
+    /// [`family`] of its address; [`family::FREE`] when the number is not given to any real.
+    pub family: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// Address families in [`Real::family`].
+pub mod family {
+    /// The number belongs to nobody.
+    pub const FREE: u8 = 0;
+    /// IPv4.
+    pub const V4: u8 = 4;
+    /// IPv6.
+    pub const V6: u8 = 6;
+}
+
+/// Connections of a real: active in the low 32 bits, inactive in the high ones, changed by one atomic addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load(pub u64);
+
+impl Load {
+    /// What a connection adds: `active` for [`crate::abi::connection::State::Established`] only, as IPVS counts.
+    #[inline(always)]
+    pub const fn unit(active: bool) -> u64 {
+        if active { 1 } else { 1 << 32 }
+    }
+
+    /// Established connections.
+    #[inline(always)]
+    pub const fn active(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// All others.
+    #[inline(always)]
+    pub const fn inactive(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// IPVS's measure in current kernels: `active * 256 + (active + inactive)`.
+    #[inline(always)]
+    pub const fn overhead(self) -> u64 {
+        self.active() as u64 * 257 + self.inactive() as u64
+    }
+}
+
+const _: () = assert!(size_of::<Real>() == 64);

@@ -1,0 +1,30 @@
+//! Settings that hold for the whole director: one value, read on the path of new connections and by the daemon that adopts the pins.
+
+use super::connection::STATES;
+
+/// The director's settings.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`super::LAYOUT_VERSION`] of whoever created the maps.
+    pub layout_version: u32,
+    /// Kernel ticks per second, measured when the maps were created; a tick of ours is 2^`tick_shift` of these.
+    pub jiffies_per_second: u32,
+    /// Right shift that turns jiffies into ticks of about one second.
+    pub tick_shift: u32,
+    /// 1: a connection may begin with any packet but RST (IPVS `sloppy_tcp`).
+    pub sloppy_tcp: u32,
+    /// Key of the hash that picks connection buckets: random per creation, so that nobody outside can fill one bucket.
+    pub hash_key: [u64; 2],
+    /// Timeout by state number, in ticks.
+    pub timeouts: [u32; STATES],
+    /// Revision of the configuration that is applied.
+    pub revision: u64,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
+
+/// IPVS's TCP and UDP timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`).
+pub const DEFAULT_TIMEOUTS: [u32; STATES] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0];
+
+const _: () = assert!(size_of::<Settings>() == 128);

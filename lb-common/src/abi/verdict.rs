@@ -1,0 +1,84 @@
+//! Where a packet's life ends: the one list that the datapath counts by, the CLI prints and metrics are named after.
+
+/// What the kernel does with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Out of the NIC it came in by.
+    Tx,
+    /// Out of another NIC.
+    Redirect,
+    /// On to the kernel's network stack.
+    Pass,
+    /// Gone.
+    Drop,
+}
+
+macro_rules! verdicts {
+    ($($number:literal $variant:ident $action:ident $name:literal $text:literal)*) => {
+        /// The end of a packet's life. Every packet ends in exactly one.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Verdict { $(#[doc = $text] $variant = $number,)* }
+
+        impl Verdict {
+            /// Every verdict, by number.
+            pub const ALL: &'static [Verdict] = &[$(Verdict::$variant,)*];
+
+            /// What the kernel does with the packet.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Verdict::$variant => Action::$action,)* }
+            }
+
+            /// Short stable name: in `xvs stats`, JSON and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Verdict::$variant => $name,)* }
+            }
+
+            /// One sentence for people.
+            pub const fn description(self) -> &'static str {
+                match self { $(Verdict::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+verdicts! {
+    0  Direct               Tx       "direct"                 "Sent to its real by direct routing, out of the NIC it came in by."
+    1  DirectRedirect       Redirect "direct-redirect"        "Sent to its real by direct routing, out of another NIC."
+    2  Tunnel               Tx       "tunnel"                 "Sent to its real through a tunnel, out of the NIC it came in by."
+    3  TunnelRedirect       Redirect "tunnel-redirect"        "Sent to its real through a tunnel, out of another NIC."
+    4  NotIp                Pass     "not-ip"                 "Neither IPv4 nor IPv6 (ARP, for one): passed to the kernel."
+    5  NotTransport         Pass     "not-tcp-or-udp"         "Neither TCP nor UDP nor an ICMP error for a VIP: passed to the kernel."
+    6  NotAService          Pass     "not-a-service"          "No virtual service has this address, port and protocol: passed to the kernel."
+    7  Truncated            Pass     "truncated"              "Ends before its headers do: passed to the kernel, which refuses it."
+    8  BadHeader            Pass     "bad-header"             "A header contradicts itself or the frame's length: passed to the kernel, which refuses it."
+    9  TooManyHeaders       Pass     "too-many-headers"       "More VLAN tags or IPv6 extension headers than are read: passed to the kernel."
+    10 Fragment             Drop     "fragment"               "A fragment to a VIP: not balanced in this version, dropped."
+    11 IcmpError            Drop     "icmp-error"             "An ICMP error to a VIP: not balanced in this version, dropped."
+    12 TooBig               Drop     "too-big"                "Longer than the way to its real takes, tunnel header included: dropped."
+    13 MissNotSyn           Pass     "no-connection"          "TCP without SYN, and no connection: passed to the kernel, which resets it, as IPVS does."
+    14 NoReal               Pass     "no-real"                "The service has no real that may take it: passed to the kernel, which refuses it."
+    15 TableFull            Drop     "table-full"             "A new connection, and its buckets hold nothing but live ones: dropped."
+    16 RealGone             Drop     "real-gone"              "Its connection leads to a real that was removed: dropped."
+    17 RealDown             Drop     "real-down"              "Its connection leads to a real that failed its check, and the service drops these."
+    18 RealUnresolved       Drop     "real-unresolved"        "Its real's MAC or route is unknown: dropped."
+    19 NoHeadroom           Drop     "no-headroom"            "The NIC left no room before the packet for a tunnel header: dropped."
+    20 Internal             Drop     "internal"               "A table index was out of its range, which must not happen: dropped."
+}
+
+const _: () = assert!(Verdict::ALL.len() <= super::counters::VERDICT_SLOTS as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions_and_names_are_unique() {
+        for (position, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, position);
+        }
+        let names: std::collections::BTreeSet<_> = Verdict::ALL.iter().map(|v| v.name()).collect();
+        assert_eq!(names.len(), Verdict::ALL.len());
+    }
+}

@@ -1,0 +1,139 @@
+//! Hashes: our own keyed one for buckets, and IPVS's two, bit for bit, so that a hash-scheduled client keeps its real.
+
+/// Odd constants with well mixed bits (the fractional parts of the golden ratio and of pi).
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+const PI: u64 = 0x243f_6a88_85a3_08d3;
+
+/// One round: a secret goes in before the multiplication, so without it nobody can tell which inputs meet in a bucket.
+#[inline(always)]
+const fn round(word: u64, multiplier: u64) -> u64 {
+    let product = word.wrapping_mul(multiplier);
+    product ^ (product >> 32)
+}
+
+/// Hash of a connection key of one word. The low 32 bits pick the first bucket, the high ones the second.
+#[inline(always)]
+pub const fn flow_v4(key: u64, service: u32, secret: [u64; 2]) -> u64 {
+    let word = round(key ^ secret[0], secret[1] | 1);
+    round(word ^ (service as u64) << 17, GOLDEN).wrapping_mul(PI | 1)
+}
+
+/// Hash of a connection key of three words.
+#[inline(always)]
+pub const fn flow_v6(key: [u64; 3], service: u32, secret: [u64; 2]) -> u64 {
+    let mut word = round(key[0] ^ secret[0], secret[1] | 1);
+    word = round(word ^ key[1], secret[1] | 1);
+    flow_v4(word ^ key[2], service, secret)
+}
+
+/// The two buckets of a connection, below `mask + 1`, a power of two of at least 2. They differ.
+#[inline(always)]
+pub const fn buckets(hash: u64, mask: u32) -> (u32, u32) {
+    let first = (hash >> 32) as u32 & mask;
+    let second = (hash >> 8) as u32 & mask;
+    (first, if second == first { first ^ 1 } else { second })
+}
+
+/// Bits of a flow's hash that a tunnel's outer source may carry. They say nothing about the bucket key.
+#[inline(always)]
+pub const fn entropy(hash: u64) -> u32 {
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// Bucket of a service address: operators choose these, so no secret is needed.
+#[inline(always)]
+pub const fn service_v4(key: u64, mask: u32) -> u32 {
+    (round(key, GOLDEN) >> 16) as u32 & mask
+}
+
+/// Bucket of an IPv6 service address.
+#[inline(always)]
+pub const fn service_v6(key: [u64; 3], mask: u32) -> u32 {
+    service_v4(round(round(key[0], PI | 1) ^ key[1], GOLDEN) ^ key[2], mask)
+}
+
+/// The kernel's `hash_32`: the upper `bits` bits of a product with the 32-bit golden ratio.
+#[inline(always)]
+pub const fn hash_32(value: u32, bits: u32) -> u32 {
+    value.wrapping_mul(0x61c8_8647) >> (32 - bits)
+}
+
+/// The kernel's `hsiphash` of one 32-bit word on 64-bit machines: SipHash-1-3, cut to 32 bits.
+#[inline(always)]
+pub const fn hsiphash_u32(value: u32, key: [u64; 2]) -> u32 {
+    let mut v = [
+        0x736f_6d65_7073_6575 ^ key[0],
+        0x646f_7261_6e64_6f6d ^ key[1],
+        0x6c79_6765_6e65_7261 ^ key[0],
+        0x7465_6462_7974_6573 ^ key[1],
+    ];
+    let word = (4u64 << 56) | value as u64;
+    v[3] ^= word;
+    v = sip_round(v);
+    v[0] ^= word;
+    v[2] ^= 0xff;
+    v = sip_round(sip_round(sip_round(v)));
+    (v[0] ^ v[1] ^ v[2] ^ v[3]) as u32
+}
+
+#[inline(always)]
+const fn sip_round(mut v: [u64; 4]) -> [u64; 4] {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[2] = v[2].rotate_left(32);
+    v
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::Hasher as _;
+
+    use super::*;
+
+    #[test]
+    fn hash_32_is_the_kernels() {
+        assert_eq!(hash_32(0, 8), 0);
+        assert_eq!(hash_32(1, 8), 0x61);
+        assert_eq!(hash_32(0x0a00_0001, 8), 0x0a00_0001u32.wrapping_mul(0x61c8_8647) >> 24);
+    }
+
+    /// std's deprecated SipHasher13 is not public; SipHash-1-3 of std's DefaultHasher has keys 0, 0 and hashes the same bytes.
+    #[test]
+    fn hsiphash_is_siphash_1_3() {
+        for value in [0u32, 1, 0xffff_ffff, 0x0a00_0001] {
+            #[expect(clippy::std_instead_of_core, reason = "DefaultHasher lives in std")]
+            let mut reference = std::collections::hash_map::DefaultHasher::new();
+            reference.write(&value.to_le_bytes());
+            assert_eq!(hsiphash_u32(value, [0, 0]), reference.finish() as u32);
+        }
+    }
+
+    #[test]
+    fn flows_spread_over_buckets() {
+        const BUCKETS: usize = 1 << 12;
+        let mut filled = [0u32; BUCKETS];
+        for flow in 0..(BUCKETS as u64 * 8) {
+            let (client, port) = (0x0a00_0000 + (flow >> 8), flow & 0xff);
+            let hash = flow_v4(client | (port << 32) | (80 << 48), 3, [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+            filled[buckets(hash, BUCKETS as u32 - 1).0 as usize] += 1;
+        }
+        // Chi-square against a uniform spread: expectation BUCKETS - 1, standard deviation sqrt(2 * BUCKETS) = 90.
+        let chi: f64 = filled.iter().map(|&n| (f64::from(n) - 8.0).powi(2) / 8.0).sum();
+        assert!((3700.0..4500.0).contains(&chi), "chi-square {chi}");
+    }
+
+    #[test]
+    fn the_two_buckets_differ() {
+        for hash in 0..10_000u64 {
+            let (first, second) = buckets(hash.wrapping_mul(GOLDEN), 1);
+            assert_ne!(first, second);
+        }
+    }
+}

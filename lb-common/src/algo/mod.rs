@@ -1,0 +1,7 @@
+//! Numbers in, numbers out.
+
+pub mod checksum;
+pub mod hash;
+#[cfg(any(test, feature = "user"))]
+pub mod ring;
+pub mod tcp_state;

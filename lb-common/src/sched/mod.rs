@@ -1,0 +1,60 @@
+//! Schedulers: which member of a service takes a new connection. One file each; IPVS's rules, ties included.
+//!
+//! A scheduler sees its service through [`Pool`]: maps in the kernel, slices in host tests. Loops go through [`Pool::scan`], which the
+//! kernel runs as `bpf_loop`: its verifier then walks a loop's body a few times, not once for each of a thousand members.
+//! Members stand in IPVS's list order (the server added last comes first).
+
+use crate::abi::real::Load;
+use crate::abi::service::{Config, Cursor, Member, scheduler};
+
+pub mod lc;
+pub mod mh;
+pub mod rr;
+pub mod sh;
+pub mod wlc;
+pub mod wrr;
+
+#[cfg(test)]
+mod tests;
+
+/// A service's members as a scheduler sees them.
+pub trait Pool {
+    /// Member `index`; None past the end.
+    fn member(&self, index: u32) -> Option<Member>;
+    /// Connections of a real now.
+    fn load(&self, real: u32) -> Load;
+    /// Member index in ring slot `slot`; None when the slot is empty or past the end.
+    fn ring(&self, slot: u32) -> Option<u32>;
+    /// Calls `step` with 0, 1, ... below `steps`, until it returns false.
+    fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F);
+}
+
+/// What a scheduler may know of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Client address in host order; an IPv6 address folded by XOR of its four words.
+    pub address: u32,
+    /// Client port in host order.
+    pub port: u16,
+}
+
+/// The member that takes the client's new connection; None when none may.
+#[inline(always)]
+pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor, client: Client) -> Option<Member> {
+    match config.scheduler {
+        scheduler::RR => rr::pick(config, pool, cursor),
+        scheduler::WRR => wrr::pick(config, pool, cursor),
+        scheduler::LC => lc::pick(config, pool),
+        scheduler::WLC => wlc::pick(config, pool),
+        scheduler::SH => sh::pick(config, pool, client),
+        scheduler::MH => mh::pick(config, pool, client),
+        _ => None,
+    }
+}
+
+/// The scheduler decides from the packet and the configuration alone, so that every director agrees without having seen the flow's
+/// first packet.
+#[inline(always)]
+pub const fn is_stateless(config: &Config) -> bool {
+    matches!(config.scheduler, scheduler::SH | scheduler::MH)
+}

@@ -1,0 +1,153 @@
+//! The connection table's protocol, over any memory that can load, store and compare-exchange 64-bit words.
+//!
+//! A connection may sit in one of two buckets that the keyed hash picks. Whoever wants an entry changes its meta word by
+//! compare-exchange; whoever wins owns the change and settles the real's counts. Writing goes: meta := busy (compare-exchange),
+//! key, meta := final. Reading goes: key (a hint), meta, key again, meta again: unless both metas name the same service and real
+//! and the key between them matches, the entry is somebody else's. Nothing is ever locked; a lost race means "not found" or "not
+//! touched", never a wrong real.
+
+use crate::abi::connection::{Meta, STATES, State};
+use crate::abi::limits::WAYS;
+
+#[cfg(any(test, feature = "user"))]
+pub mod atomic;
+#[cfg(test)]
+mod tests;
+
+/// One entry of a bucket. Loads and stores are single 64-bit accesses in program order.
+pub trait Slot: Copy {
+    /// What identifies a connection inside its service.
+    type Key: Copy;
+
+    /// The meta word now.
+    fn meta(self) -> Meta;
+    /// Replaces the meta word if it still is `old`. True when it was.
+    fn exchange(self, old: Meta, new: Meta) -> bool;
+    /// Stores the meta word of an entry that this caller made busy, after everything written before it.
+    fn publish(self, meta: Meta);
+    /// The stored key equals `key`, word by word.
+    fn key_is(self, key: Self::Key) -> bool;
+    /// Stores the key of an entry that this caller made busy.
+    fn write_key(self, key: Self::Key);
+}
+
+/// A bucket of [`WAYS`] entries.
+pub trait Bucket: Copy {
+    /// Its entries.
+    type Slot: Slot;
+
+    /// Entry `index`, below [`WAYS`].
+    fn slot(self, index: usize) -> Self::Slot;
+}
+
+/// An entry and the meta word it was seen with.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<S> {
+    /// The entry.
+    pub slot: S,
+    /// Its meta word, live.
+    pub meta: Meta,
+}
+
+/// An entry made busy for a new connection, to be finished by [`Slot::write_key`] and [`Slot::publish`].
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed<S> {
+    /// The entry.
+    pub slot: S,
+    /// The connection that had to go, if one had: its real's counts are the claimer's to settle.
+    pub evicted: Option<Meta>,
+}
+
+/// The connection of `service` with `key`, if `bucket` holds it.
+#[inline(always)]
+pub fn find<B: Bucket>(bucket: B, key: <B::Slot as Slot>::Key, service: u32) -> Option<Found<B::Slot>> {
+    let mut index = 0;
+    while index < WAYS {
+        let slot = bucket.slot(index);
+        // A hint only: the key of a free or half-written entry may match too.
+        if slot.key_is(key) {
+            let meta = slot.meta();
+            if meta.is_live() && meta.service() == service && slot.key_is(key) && slot.meta().same_identity(meta) {
+                return Some(Found { slot, meta });
+            }
+        }
+        index += 1;
+    }
+    None
+}
+
+/// Makes an entry of one of the two buckets busy: a free one first, then an expired one, then the half-open one that was seen
+/// longest ago. None when all are live and past their handshake: an established connection never yields to a new one.
+#[inline(always)]
+pub fn claim<B: Bucket>(first: B, second: B, now: u32, timeouts: &[u32; STATES]) -> Option<Claimed<B::Slot>> {
+    if let Some(slot) = claim_free(first) {
+        return Some(Claimed { slot, evicted: None });
+    }
+    if let Some(slot) = claim_free(second) {
+        return Some(Claimed { slot, evicted: None });
+    }
+    let mut victim: Option<Found<B::Slot>> = None;
+    let mut rank = 0;
+    let mut index = 0;
+    while index < 2 * WAYS {
+        let slot = if index < WAYS { first.slot(index) } else { second.slot(index - WAYS) };
+        let meta = slot.meta();
+        let candidate = eviction_rank(meta, now, timeouts);
+        if candidate > rank {
+            rank = candidate;
+            victim = Some(Found { slot, meta });
+        }
+        index += 1;
+    }
+    let Found { slot, meta } = victim?;
+    // Lost to another CPU: the packet counts as one that found no room, and its sender will send it again.
+    slot.exchange(meta, Meta::BUSY).then_some(Claimed { slot, evicted: Some(meta) })
+}
+
+#[inline(always)]
+fn claim_free<B: Bucket>(bucket: B) -> Option<B::Slot> {
+    let mut index = 0;
+    while index < WAYS {
+        let slot = bucket.slot(index);
+        if slot.meta() == Meta::FREE && slot.exchange(Meta::FREE, Meta::BUSY) {
+            return Some(slot);
+        }
+        index += 1;
+    }
+    None
+}
+
+/// 0: must stay. Otherwise the higher goes first: expired before half-open, among each the longest idle.
+#[inline(always)]
+fn eviction_rank(meta: Meta, now: u32, timeouts: &[u32; STATES]) -> u32 {
+    const EXPIRED: u32 = 1 << 30;
+    if !meta.is_live() {
+        return 0;
+    }
+    let idle = meta.idle(now);
+    if is_expired(meta, now, timeouts) {
+        EXPIRED + idle
+    } else if meta.state().is_half_open() {
+        1 + idle
+    } else {
+        0
+    }
+}
+
+/// No packet for longer than its state's timeout.
+#[inline(always)]
+pub fn is_expired(meta: Meta, now: u32, timeouts: &[u32; STATES]) -> bool {
+    // The mask says nothing new (a state has four bits); it is there for the verifier.
+    meta.is_live() && meta.idle(now) > timeouts[meta.state_bits() as usize & (STATES - 1)]
+}
+
+/// What a packet changes in the real's counts when its connection goes from one state to another: IPVS counts a connection as
+/// active while it is established, as inactive otherwise.
+#[inline(always)]
+pub fn activity_change(from: State, to: State) -> Option<bool> {
+    match (matches!(from, State::Established), matches!(to, State::Established)) {
+        (false, true) => Some(true),
+        (true, false) => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,109 @@
+//! IPv6 (RFC 8200) and its extension headers.
+
+use super::{Packet, View};
+use crate::abi::limits::MAX_EXTENSION_HEADERS;
+use crate::abi::verdict::Verdict;
+
+/// Fixed header.
+pub const HEADER: usize = 40;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+const HOST_IDENTITY: u8 = 139;
+const SHIM6: u8 = 140;
+const AUTHENTICATION: u8 = 51;
+
+/// What balancing needs of an IPv6 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Source address, raw, in two words.
+    pub source: [u64; 2],
+    /// Destination address, raw, in two words.
+    pub destination: [u64; 2],
+    /// Transport protocol number, behind all extension headers.
+    pub protocol: u8,
+    /// Traffic class: DSCP and ECN.
+    pub tos: u8,
+    /// Hop limit.
+    pub ttl: u8,
+    /// Part of a packet, the first part included. The protocol is then that of the whole packet, and `payload` lies behind the
+    /// fragment header.
+    pub is_fragment: bool,
+    /// Length of the packet, fixed header included: up to 65 575, hence 32 bits.
+    pub total_length: u32,
+    /// Offset of the transport header in the frame.
+    pub payload: usize,
+}
+
+/// Reads the header at `offset` and walks its extension headers.
+#[inline(always)]
+pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
+    let view = packet.view::<HEADER>(offset).ok_or(Verdict::Truncated)?;
+    let first = view.u16::<0>();
+    if first >> 12 != 6 {
+        return Err(Verdict::BadHeader);
+    }
+    let total_length = u32::from(view.u16::<4>()) + HEADER as u32;
+    if total_length as usize > packet.remaining(offset) {
+        return Err(Verdict::BadHeader);
+    }
+    let mut header = Header {
+        source: [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
+        destination: [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
+        protocol: view.u8::<6>(),
+        tos: (first >> 4) as u8,
+        ttl: view.u8::<7>(),
+        is_fragment: false,
+        total_length,
+        payload: offset + HEADER,
+    };
+    if is_extension(header.protocol) {
+        walk_extensions(packet, &mut header)?;
+        if header.payload - offset > total_length as usize {
+            return Err(Verdict::BadHeader);
+        }
+    }
+    Ok(header)
+}
+
+/// Moves `payload` and `protocol` behind the extension headers. Stops at a fragment header: what follows a first fragment's may be
+/// incomplete, what follows a later one's is data.
+#[inline(always)]
+fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Result<(), Verdict> {
+    let mut read = 0;
+    while read < MAX_EXTENSION_HEADERS {
+        if !is_extension(header.protocol) {
+            return Ok(());
+        }
+        let extension = packet.view::<8>(header.payload).ok_or(Verdict::Truncated)?;
+        let length = match header.protocol {
+            FRAGMENT => 8,
+            // RFC 4302: in units of four bytes, less two.
+            AUTHENTICATION => (extension.u8::<1>() as usize + 2) * 4,
+            _ => (extension.u8::<1>() as usize + 1) * 8,
+        };
+        let was_fragment = header.protocol == FRAGMENT;
+        header.protocol = extension.u8::<0>();
+        header.payload += length;
+        if was_fragment {
+            // RFC 6946: offset 0 without "more" is a whole packet that only carries the header.
+            header.is_fragment = extension.u16::<2>() & 0xfff9 != 0;
+            if header.is_fragment {
+                return Ok(());
+            }
+        }
+        read += 1;
+    }
+    if is_extension(header.protocol) { Err(Verdict::TooManyHeaders) } else { Ok(()) }
+}
+
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 | AUTHENTICATION
+    )
+}

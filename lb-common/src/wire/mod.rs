@@ -1,0 +1,55 @@
+//! Packet headers inside checked bounds.
+//!
+//! A [`Packet`] hands out a [`View`] of exactly N bytes or nothing; every read inside a view is checked against N when the code is
+//! compiled. So no accessor can panic or read beyond the frame, whatever the packet says of its own lengths.
+//! "Raw" values keep network order as they stand in memory; all others are in host order.
+
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod parse;
+pub mod slice;
+pub mod transport;
+pub mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+/// A frame of which only checked windows can be seen.
+pub trait Packet {
+    /// N bytes of the frame.
+    type View<const N: usize>: View<N>;
+
+    /// The N bytes from `offset` on; None when the frame ends before.
+    fn view<const N: usize>(&self, offset: usize) -> Option<Self::View<N>>;
+
+    /// Bytes from `offset` to the frame's end; 0 beyond it.
+    fn remaining(&self, offset: usize) -> usize;
+}
+
+/// N bytes that are there. Offsets are constants and checked at compile time.
+pub trait View<const N: usize>: Copy {
+    /// The byte at `O`.
+    fn u8<const O: usize>(self) -> u8;
+    /// The two bytes at `O`, as they stand in memory.
+    fn raw_u16<const O: usize>(self) -> u16;
+    /// The four bytes at `O`, as they stand in memory.
+    fn raw_u32<const O: usize>(self) -> u32;
+
+    /// The two bytes at `O` as a number.
+    #[inline(always)]
+    fn u16<const O: usize>(self) -> u16 {
+        u16::from_be(self.raw_u16::<O>())
+    }
+
+    /// Eight bytes at `O`, as they stand in memory, from two loads: headers are four-byte aligned among themselves, not eight.
+    #[inline(always)]
+    fn raw_u64<const O: usize, const P: usize>(self) -> u64 {
+        const { assert!(P == O + 4) };
+        if cfg!(target_endian = "little") {
+            u64::from(self.raw_u32::<O>()) | (u64::from(self.raw_u32::<P>()) << 32)
+        } else {
+            (u64::from(self.raw_u32::<O>()) << 32) | u64::from(self.raw_u32::<P>())
+        }
+    }
+}

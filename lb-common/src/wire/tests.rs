@@ -1,0 +1,112 @@
+//! Parsers against bytes that lie. The rows that run through the kernel's own program are in the tests crate.
+
+use proptest::prelude::*;
+
+use super::parse::{Parsed, v4, v6};
+use super::slice::Frame;
+use super::tunnel::{Inner, outer_v4, outer_v6};
+use super::*;
+use crate::abi::real::Real;
+use crate::abi::verdict::Verdict;
+
+fn tcp_v4() -> Vec<u8> {
+    let mut frame = vec![0; 14];
+    frame[12..].copy_from_slice(&[8, 0]);
+    frame.extend([0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 100]);
+    frame.extend([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0, 0, 0, 0, 0, 0]);
+    frame
+}
+
+#[test]
+fn reads_a_plain_syn() {
+    let frame = tcp_v4();
+    let link = ethernet::parse(&Frame(&frame)).unwrap();
+    assert_eq!((link.ethertype, link.payload), (ethernet::IPV4, 14));
+    let Ok(Parsed::Flow(flow)) = v4(&Frame(&frame), link.payload) else { panic!("a flow") };
+    assert_eq!(flow.ip.source.to_ne_bytes(), [10, 0, 0, 1]);
+    assert_eq!(u16::from_be(flow.transport.source_port()), 12345);
+    assert_eq!(u16::from_be(flow.transport.destination_port()), 80);
+    assert_eq!(flow.transport.flags, 2);
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let frame = tcp_v4();
+    for length in 14..frame.len() {
+        let verdict = v4(&Frame(&frame[..length]), 14).unwrap_err();
+        assert!(matches!(verdict, Verdict::Truncated | Verdict::BadHeader), "{length} bytes: {verdict:?}");
+    }
+}
+
+#[test]
+fn three_vlan_tags_are_too_many() {
+    let mut frame = tcp_v4();
+    for _ in 0..3 {
+        frame.splice(12..12, [0x81, 0, 0, 5]);
+    }
+    assert_eq!(ethernet::parse(&Frame(&frame)), Err(Verdict::TooManyHeaders));
+    frame.drain(12..16);
+    assert_eq!(ethernet::parse(&Frame(&frame)).unwrap().payload, 22);
+}
+
+#[test]
+fn an_outer_v4_header_has_a_valid_checksum_and_the_inner_dont_fragment() {
+    let frame = tcp_v4();
+    let Ok(Parsed::Flow(flow)) = v4(&Frame(&frame), 14) else { panic!("a flow") };
+    let mut real = Real { tunnel_source_vary: 0xffffu32.to_be(), ..Real::default() };
+    real.tunnel_source[..4].copy_from_slice(&[198, 18, 0, 0]);
+    real.address[..4].copy_from_slice(&[10, 9, 8, 7]);
+    let outer = outer_v4(&Inner::v4(&flow.ip), &real, 0x1234_5678);
+    let bytes: Vec<u8> = outer.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    let sum = outer.iter().fold(0, |sum, &word| crate::algo::checksum::add_u32(sum, word));
+    assert_eq!(crate::algo::checksum::finish(sum), 0);
+    assert_eq!(bytes[..4], [0x45, 0, 0, 60]);
+    assert_eq!(bytes[6..10], [0x40, 0, 64, 4]);
+    assert_eq!(bytes[12..14], [198, 18]);
+    assert_eq!(bytes[16..], [10, 9, 8, 7]);
+}
+
+#[test]
+fn congestion_marks_do_not_leave_through_the_tunnel_twice() {
+    let frame = tcp_v4();
+    let Ok(Parsed::Flow(flow)) = v4(&Frame(&frame), 14) else { panic!("a flow") };
+    for (inner, outer) in [(0, 0), (1, 1), (2, 2), (3, 2), (0xb8 | 3, 0xb8 | 2)] {
+        let mut header = flow.ip;
+        header.tos = inner;
+        let words = outer_v4(&Inner::v4(&header), &Real::default(), 0);
+        assert_eq!(words[0].to_ne_bytes()[1], outer);
+        let words = outer_v6(&Inner::v4(&header), &Real::default(), 0);
+        assert_eq!((u32::from_be(words[0]) >> 20) as u8, outer);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_parser_panic_or_point_outside(bytes in prop::collection::vec(any::<u8>(), 0..200), offset in 0usize..60) {
+        let frame = Frame(&bytes);
+        let _ = ethernet::parse(&frame);
+        if let Ok(Parsed::Flow(flow)) = v4(&frame, offset) {
+            prop_assert!(flow.ip.payload + 8 <= bytes.len());
+            prop_assert!(offset + flow.ip.total_length as usize <= bytes.len());
+        }
+        if let Ok(Parsed::Flow(flow)) = v6(&frame, offset) {
+            prop_assert!(flow.ip.payload + 8 <= bytes.len());
+            prop_assert!(offset + flow.ip.total_length as usize <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn plausible_v6_chains_end(first in 0u8..=255, tail in prop::collection::vec(prop::sample::select(vec![0u8, 43, 44, 51, 60, 6, 17, 58, 135]), 0..12), fill: u8) {
+        let mut bytes = vec![0x60, 0, 0, 0, 0, 0, first, 64];
+        bytes.extend([fill; 32]);
+        for next in tail {
+            bytes.extend([next, 0, fill, fill, 0, 0, 0, 0]);
+        }
+        bytes.extend([0x50; 40]);
+        let length = (bytes.len() - 40) as u16;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        if let Ok(Parsed::Flow(flow)) = v6(&Frame(&bytes), 0) {
+            prop_assert!(flow.ip.payload + 8 <= bytes.len());
+        }
+    }
+}

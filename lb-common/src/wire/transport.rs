@@ -1,0 +1,73 @@
+//! TCP (RFC 9293), UDP (RFC 768) and the types of ICMP: as much as balancing needs.
+
+use super::{Packet, View};
+use crate::abi::verdict::Verdict;
+
+/// Protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+/// Protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// TCP header without options.
+pub const TCP_HEADER: usize = 20;
+/// UDP header.
+pub const UDP_HEADER: usize = 8;
+
+/// Ports and flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Both ports, raw: source port first in memory.
+    pub ports: u32,
+    /// TCP flags; 0 for UDP.
+    pub flags: u8,
+}
+
+impl Transport {
+    /// Source port, raw.
+    #[inline(always)]
+    pub const fn source_port(self) -> u16 {
+        if cfg!(target_endian = "little") { self.ports as u16 } else { (self.ports >> 16) as u16 }
+    }
+
+    /// Destination port, raw.
+    #[inline(always)]
+    pub const fn destination_port(self) -> u16 {
+        if cfg!(target_endian = "little") { (self.ports >> 16) as u16 } else { self.ports as u16 }
+    }
+}
+
+/// Reads the TCP or UDP header at `offset`, of a packet with `length` bytes left from there by its IP header.
+#[inline(always)]
+pub fn parse<P: Packet>(packet: &P, offset: usize, protocol: u8, length: usize) -> Result<Transport, Verdict> {
+    if protocol == TCP {
+        let view = packet.view::<TCP_HEADER>(offset).ok_or(Verdict::Truncated)?;
+        let header_length = ((view.u8::<12>() >> 4) as usize) * 4;
+        if header_length < TCP_HEADER || header_length > length {
+            return Err(Verdict::BadHeader);
+        }
+        Ok(Transport { ports: view.raw_u32::<0>(), flags: view.u8::<13>() })
+    } else {
+        let view = packet.view::<UDP_HEADER>(offset).ok_or(Verdict::Truncated)?;
+        let datagram = view.u16::<4>() as usize;
+        if datagram < UDP_HEADER || datagram > length {
+            return Err(Verdict::BadHeader);
+        }
+        Ok(Transport { ports: view.raw_u32::<0>(), flags: 0 })
+    }
+}
+
+/// An ICMP message about another packet (RFC 792, RFC 1122 section 3.2.2): unreachable, quench, redirect, time exceeded, parameter.
+#[inline(always)]
+pub const fn is_icmp_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// An ICMPv6 message about another packet (RFC 4443 section 2.1): types below 128.
+#[inline(always)]
+pub const fn is_icmpv6_error(kind: u8) -> bool {
+    kind < 128
+}

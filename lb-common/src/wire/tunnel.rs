@@ -1,0 +1,118 @@
+//! Outer headers: IPv4 in IPv4 (RFC 2003), IPv6 in IPv4 (RFC 4213), anything in IPv6 (RFC 2473).
+//!
+//! As IPVS's tunnel: TTL and DSCP come from the inner packet, ECN by RFC 6040's normal mode with CE not copied outwards,
+//! "don't fragment" from an inner IPv4 packet.
+
+use super::{ipv4, ipv6};
+use crate::abi::real::Real;
+use crate::algo::checksum;
+
+/// Protocol number of IPv4 inside IP.
+pub const IPV4_IN_IP: u8 = 4;
+/// Protocol number of IPv6 inside IP.
+pub const IPV6_IN_IP: u8 = 41;
+
+/// What an outer header takes from the packet that it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// [`IPV4_IN_IP`] or [`IPV6_IN_IP`].
+    pub protocol: u8,
+    /// Type of service or traffic class.
+    pub tos: u8,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// Length of the whole inner packet.
+    pub length: u32,
+    /// Outer identification, raw: the inner one, or bits of the flow's hash where the inner packet has none.
+    pub identification: u16,
+    /// Outer fragment word, raw: [`ipv4::DONT_FRAGMENT`] or 0.
+    pub fragment_word: u16,
+}
+
+impl Inner {
+    /// Of an IPv4 packet.
+    #[inline(always)]
+    pub const fn v4(header: &ipv4::Header) -> Self {
+        Self {
+            protocol: IPV4_IN_IP,
+            tos: header.tos,
+            ttl: header.ttl,
+            length: header.total_length as u32,
+            identification: header.identification,
+            fragment_word: header.fragment_word & ipv4::DONT_FRAGMENT,
+        }
+    }
+
+    /// Of an IPv6 packet.
+    #[inline(always)]
+    pub const fn v6(header: &ipv6::Header, entropy: u32) -> Self {
+        Self {
+            protocol: IPV6_IN_IP,
+            tos: header.tos,
+            ttl: header.ttl,
+            length: header.total_length,
+            identification: (entropy ^ (entropy >> 16)) as u16,
+            fragment_word: 0,
+        }
+    }
+}
+
+/// RFC 6040 section 4.1, but CE travels as ECT(0), as Linux's `INET_ECN_encapsulate` has it: the mark stays on the inner header.
+#[inline(always)]
+const fn outer_tos(tos: u8) -> u8 {
+    if tos & 3 == 3 { (tos & !3) | 2 } else { tos }
+}
+
+/// The outer IPv4 header as raw words, checksum included. `inner.length` must be at most 65 515.
+#[inline(always)]
+pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
+    let base = word(&real.tunnel_source, 0);
+    let source = base | (entropy & real.tunnel_source_vary);
+    let destination = word(&real.address, 0);
+    let first = ((0x4500 | outer_tos(inner.tos) as u32) << 16) | (inner.length + ipv4::HEADER as u32);
+    let first = first.to_be();
+    let second = pair(inner.identification, inner.fragment_word);
+    let ttl_protocol = (u16::from(inner.ttl) << 8 | u16::from(inner.protocol)).to_be();
+    let mut sum = checksum::add_u32(0, first);
+    sum = checksum::add_u32(sum, second);
+    sum += ttl_protocol as u32;
+    sum = checksum::add_u32(sum, source);
+    sum = checksum::add_u32(sum, destination);
+    [first, second, pair(ttl_protocol, checksum::finish(sum)), source, destination]
+}
+
+/// The outer IPv6 header as raw words. The flow label carries the flow's hash (RFC 6438), the source's last word varies with it.
+#[inline(always)]
+pub fn outer_v6(inner: &Inner, real: &Real, entropy: u32) -> [u32; 10] {
+    let first = (6u32 << 28) | ((outer_tos(inner.tos) as u32) << 20) | (entropy & 0xf_ffff);
+    let second = (inner.length << 16) | ((inner.protocol as u32) << 8) | inner.ttl as u32;
+    let source = &real.tunnel_source;
+    let destination = &real.address;
+    [
+        first.to_be(),
+        second.to_be(),
+        word(source, 0),
+        word(source, 4),
+        word(source, 8),
+        word(source, 12) | (entropy & real.tunnel_source_vary),
+        word(destination, 0),
+        word(destination, 4),
+        word(destination, 8),
+        word(destination, 12),
+    ]
+}
+
+#[inline(always)]
+const fn word(address: &[u8; 16], at: usize) -> u32 {
+    u32::from_ne_bytes([address[at], address[at + 1], address[at + 2], address[at + 3]])
+}
+
+/// Two raw 16-bit words as they follow each other in memory.
+#[inline(always)]
+const fn pair(first: u16, second: u16) -> u32 {
+    if cfg!(target_endian = "little") {
+        first as u32 | ((second as u32) << 16)
+    } else {
+        ((first as u32) << 16) | second as u32
+    }
+}

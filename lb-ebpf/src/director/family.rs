@@ -1,0 +1,143 @@
+//! What differs between IPv4 and IPv6: header, connection key, tables. The stages are written once, over [`Family`].
+
+use lb_common::abi::connection::{KeyV4, KeyV6};
+use lb_common::abi::service::{PROTOCOL_ANY, Target, key_v4, key_v6_tail};
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::hash;
+use lb_common::sched::Client;
+use lb_common::table::{Bucket, Slot};
+use lb_common::wire::parse::{self, Flow, Parsed};
+use lb_common::wire::tunnel::Inner;
+use lb_common::wire::{ipv4, ipv6};
+use lb_ebpf::packet::Frame;
+
+use crate::maps::{connections, services, settings};
+
+/// An address family as the stages see it.
+pub(crate) trait Family {
+    /// Its IP header.
+    type Header: Copy;
+    /// Key of its connections.
+    type Key: Copy;
+    /// Bucket of its connection table.
+    type Bucket: Bucket<Slot: Slot<Key = Self::Key>>;
+
+    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<Self::Header>, Verdict>;
+    /// The service at the packet's destination address with this port (raw) and protocol.
+    fn service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
+    fn protocol(ip: &Self::Header) -> u8;
+    fn length(ip: &Self::Header) -> u32;
+    fn client(flow: &Flow<Self::Header>) -> Client;
+    fn key(flow: &Flow<Self::Header>) -> Self::Key;
+    fn hash(key: Self::Key, service: u32) -> u64;
+    fn bucket(index: u32) -> Option<Self::Bucket>;
+    fn bucket_mask() -> u32;
+    fn inner(ip: &Self::Header, entropy: u32) -> Inner;
+
+    /// The destination is the address of some service.
+    #[inline(always)]
+    fn is_vip(ip: &Self::Header) -> bool {
+        Self::service(ip, 0, PROTOCOL_ANY).is_some()
+    }
+}
+
+/// IPv4.
+pub(crate) struct V4;
+/// IPv6.
+pub(crate) struct V6;
+
+impl Family for V4 {
+    type Header = ipv4::Header;
+    type Key = KeyV4;
+    type Bucket = connections::BucketV4;
+
+    #[inline(always)]
+    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<ipv4::Header>, Verdict> {
+        parse::v4(packet, offset)
+    }
+    #[inline(always)]
+    fn service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
+        services::find_v4(key_v4(ip.destination, port, protocol))
+    }
+    #[inline(always)]
+    fn protocol(ip: &ipv4::Header) -> u8 {
+        ip.protocol
+    }
+    #[inline(always)]
+    fn length(ip: &ipv4::Header) -> u32 {
+        u32::from(ip.total_length)
+    }
+    #[inline(always)]
+    fn client(flow: &Flow<ipv4::Header>) -> Client {
+        Client { address: u32::from_be(flow.ip.source), port: u16::from_be(flow.transport.source_port()) }
+    }
+    #[inline(always)]
+    fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
+        KeyV4::new(flow.ip.source, flow.transport.ports)
+    }
+    #[inline(always)]
+    fn hash(key: KeyV4, service: u32) -> u64 {
+        hash::flow_v4(key.0, service, settings::hash_key())
+    }
+    #[inline(always)]
+    fn bucket(index: u32) -> Option<connections::BucketV4> {
+        connections::bucket_v4(index)
+    }
+    #[inline(always)]
+    fn bucket_mask() -> u32 {
+        settings::bucket_mask_v4()
+    }
+    #[inline(always)]
+    fn inner(ip: &ipv4::Header, _entropy: u32) -> Inner {
+        Inner::v4(ip)
+    }
+}
+
+impl Family for V6 {
+    type Header = ipv6::Header;
+    type Key = KeyV6;
+    type Bucket = connections::BucketV6;
+
+    #[inline(always)]
+    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<ipv6::Header>, Verdict> {
+        parse::v6(packet, offset)
+    }
+    #[inline(always)]
+    fn service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {
+        services::find_v6([ip.destination[0], ip.destination[1], key_v6_tail(port, protocol)])
+    }
+    #[inline(always)]
+    fn protocol(ip: &ipv6::Header) -> u8 {
+        ip.protocol
+    }
+    #[inline(always)]
+    fn length(ip: &ipv6::Header) -> u32 {
+        ip.total_length
+    }
+    #[inline(always)]
+    fn client(flow: &Flow<ipv6::Header>) -> Client {
+        let folded = flow.ip.source[0] ^ flow.ip.source[1];
+        let folded = (folded ^ (folded >> 32)) as u32;
+        Client { address: u32::from_be(folded), port: u16::from_be(flow.transport.source_port()) }
+    }
+    #[inline(always)]
+    fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {
+        KeyV6::new(flow.ip.source, flow.transport.ports)
+    }
+    #[inline(always)]
+    fn hash(key: KeyV6, service: u32) -> u64 {
+        hash::flow_v6(key.0, service, settings::hash_key())
+    }
+    #[inline(always)]
+    fn bucket(index: u32) -> Option<connections::BucketV6> {
+        connections::bucket_v6(index)
+    }
+    #[inline(always)]
+    fn bucket_mask() -> u32 {
+        settings::bucket_mask_v6()
+    }
+    #[inline(always)]
+    fn inner(ip: &ipv6::Header, entropy: u32) -> Inner {
+        Inner::v6(ip, entropy)
+    }
+}

@@ -1,0 +1,123 @@
+//! The connection tables: 64-byte buckets of four IPv4 connections, 128-byte buckets of four IPv6 ones.
+#![expect(unsafe_code, reason = "connection entries are shared words behind map pointers")]
+
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::macros::btf_map;
+use lb_common::abi::connection as abi;
+use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
+use lb_common::abi::limits::WAYS;
+use lb_common::table::{Bucket, Slot};
+use lb_ebpf::word;
+
+use super::MMAPABLE;
+
+#[btf_map]
+static CONNECTIONS_V4: Array<abi::BucketV4, 2, MMAPABLE> = Array::new();
+#[btf_map]
+static CONNECTIONS_V6: Array<abi::BucketV6, 2, MMAPABLE> = Array::new();
+
+/// A bucket of the IPv4 table.
+#[derive(Clone, Copy)]
+pub(crate) struct BucketV4(*mut abi::BucketV4);
+/// A bucket of the IPv6 table.
+#[derive(Clone, Copy)]
+pub(crate) struct BucketV6(*mut abi::BucketV6);
+/// An entry of the IPv4 table.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotV4(*mut abi::EntryV4);
+/// An entry of the IPv6 table.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotV6(*mut abi::EntryV6);
+
+#[inline(always)]
+pub(crate) fn bucket_v4(index: u32) -> Option<BucketV4> {
+    CONNECTIONS_V4.get_ptr_mut(index).map(BucketV4)
+}
+
+#[inline(always)]
+pub(crate) fn bucket_v6(index: u32) -> Option<BucketV6> {
+    CONNECTIONS_V6.get_ptr_mut(index).map(BucketV6)
+}
+
+impl Bucket for BucketV4 {
+    type Slot = SlotV4;
+
+    #[inline(always)]
+    fn slot(self, index: usize) -> SlotV4 {
+        // SAFETY: the map gave a whole bucket, and the index is cut to its entries.
+        SlotV4(unsafe { (&raw mut (*self.0).entries).cast::<abi::EntryV4>().add(index & (WAYS - 1)) })
+    }
+}
+
+impl Bucket for BucketV6 {
+    type Slot = SlotV6;
+
+    #[inline(always)]
+    fn slot(self, index: usize) -> SlotV6 {
+        // SAFETY: the map gave a whole bucket, and the index is cut to its entries.
+        SlotV6(unsafe { (&raw mut (*self.0).entries).cast::<abi::EntryV6>().add(index & (WAYS - 1)) })
+    }
+}
+
+macro_rules! meta_word {
+    () => {
+        #[inline(always)]
+        fn meta(self) -> Meta {
+            // SAFETY: an aligned word of an entry that the map gave.
+            Meta(unsafe { word::load(&raw const (*self.0).meta) })
+        }
+        #[inline(always)]
+        fn exchange(self, old: Meta, new: Meta) -> bool {
+            // SAFETY: as above.
+            unsafe { word::exchange(&raw mut (*self.0).meta, old.0, new.0) }
+        }
+        #[inline(always)]
+        fn publish(self, meta: Meta) {
+            // SAFETY: as above.
+            unsafe { word::publish(&raw mut (*self.0).meta, meta.0) }
+        }
+    };
+}
+
+impl Slot for SlotV4 {
+    type Key = KeyV4;
+    meta_word!();
+
+    #[inline(always)]
+    fn key_is(self, key: KeyV4) -> bool {
+        // SAFETY: an aligned word of an entry that the map gave.
+        unsafe { word::load(&raw const (*self.0).key) == key.0 }
+    }
+    #[inline(always)]
+    fn write_key(self, key: KeyV4) {
+        // SAFETY: as above; the entry is busy by our hand, nobody else writes it.
+        unsafe { word::store(&raw mut (*self.0).key, key.0) }
+    }
+}
+
+impl Slot for SlotV6 {
+    type Key = KeyV6;
+    meta_word!();
+
+    #[inline(always)]
+    fn key_is(self, key: KeyV6) -> bool {
+        // SAFETY: aligned words of an entry that the map gave.
+        unsafe {
+            let stored = (&raw const (*self.0).key).cast::<u64>();
+            // The last words differ most among flows: one comparison usually decides.
+            word::load(stored.add(2)) == key.0[2]
+                && word::load(stored.add(1)) == key.0[1]
+                && word::load(stored) == key.0[0]
+        }
+    }
+    #[inline(always)]
+    fn write_key(self, key: KeyV6) {
+        // SAFETY: as above; the entry is busy by our hand, nobody else writes it.
+        unsafe {
+            let stored = (&raw mut (*self.0).key).cast::<u64>();
+            word::store(stored, key.0[0]);
+            word::store(stored.add(1), key.0[1]);
+            word::store(stored.add(2), key.0[2]);
+        }
+    }
+}

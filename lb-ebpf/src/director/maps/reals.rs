@@ -1,0 +1,73 @@
+//! Real servers and their connection counts.
+#![expect(unsafe_code, reason = "map values are reached through raw pointers")]
+
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::macros::btf_map;
+use lb_common::abi::real::{Load, Real};
+use lb_ebpf::word;
+
+use super::MMAPABLE;
+
+#[btf_map]
+static REALS: Array<Real, 2, MMAPABLE> = Array::new();
+#[btf_map]
+static LOADS: Array<u64, 2, MMAPABLE> = Array::new();
+
+/// A real server. User space may rewrite its words while we read: each is loaded once.
+#[inline(always)]
+pub(crate) fn get(real: u32) -> Option<Entry> {
+    REALS.get_ptr(real).map(Entry)
+}
+
+/// A real's value in the map.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry(*const Real);
+
+impl Entry {
+    /// Destination MAC in the low 48 bits, then the MTU.
+    #[inline(always)]
+    pub(crate) fn destination_word(self) -> u64 {
+        // SAFETY: the first aligned word of a value that the map gave.
+        unsafe { word::load(self.0.cast()) }
+    }
+
+    /// Source MAC in the low 48 bits, then method and disposition.
+    #[inline(always)]
+    pub(crate) fn source_word(self) -> u64 {
+        // SAFETY: the second aligned word.
+        unsafe { word::load(self.0.cast::<u64>().add(1)) }
+    }
+
+    /// Egress interface.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        // SAFETY: the low half of the third aligned word.
+        unsafe { word::load(self.0.cast::<u64>().add(2)) as u32 }
+    }
+
+    /// The whole value, for tunnels, whose addresses never change while a real has its number.
+    #[inline(always)]
+    pub(crate) fn whole(self) -> &'static Real {
+        // SAFETY: the map gave a whole value; only words that the caller does not read here may change.
+        unsafe { &*self.0 }
+    }
+}
+
+/// Connections of a real now.
+#[inline(always)]
+pub(crate) fn load(real: u32) -> Load {
+    match LOADS.get_ptr(real) {
+        // SAFETY: an aligned word of the map.
+        Some(load) => Load(unsafe { word::load(load) }),
+        None => Load(0),
+    }
+}
+
+/// Changes a real's connection counts by a sum of [`Load::unit`]s.
+#[inline(always)]
+pub(crate) fn add_load(real: u32, change: u64) {
+    if let Some(load) = LOADS.get_ptr_mut(real) {
+        // SAFETY: an aligned word of the map.
+        unsafe { word::add(load, change) };
+    }
+}

@@ -1,0 +1,84 @@
+//! Service addresses. User space writes them in place; an entry's target word decides alone. A key without target is one that was
+//! taken away; it goes on saying that its bucket has been full.
+#![expect(unsafe_code, reason = "service entries are shared words behind map pointers")]
+
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::macros::btf_map;
+use lb_common::abi::limits::WAYS;
+use lb_common::abi::service::{self as abi, BUCKETS, Target};
+use lb_common::algo::hash;
+use lb_ebpf::word;
+
+use super::MMAPABLE;
+
+#[btf_map]
+static SERVICES_V4: Array<abi::BucketV4, { BUCKETS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static SERVICES_V6: Array<abi::BucketV6, { BUCKETS as usize }, MMAPABLE> = Array::new();
+
+const MASK: u32 = BUCKETS - 1;
+
+/// The service at this address.
+#[inline(always)]
+pub(crate) fn find_v4(key: u64) -> Target {
+    let index = hash::service_v4(key, MASK);
+    let mut is_full = false;
+    let target = scan_v4(index, key, &mut is_full);
+    if target.is_some() || !is_full { target } else { scan_v4((index + 1) & MASK, key, &mut is_full) }
+}
+
+#[inline(always)]
+fn scan_v4(index: u32, key: u64, is_full: &mut bool) -> Target {
+    let Some(bucket) = SERVICES_V4.get_ptr_mut(index) else { return Target::NONE };
+    let mut way = 0;
+    let mut last = 0;
+    while way < WAYS {
+        // SAFETY: aligned words of a bucket that the map gave.
+        let (stored, target) = unsafe {
+            let entry = (&raw const (*bucket).entries).cast::<abi::EntryV4>().add(way);
+            (word::load(&raw const (*entry).key), word::load(&raw const (*entry).target))
+        };
+        if stored == key && target != 0 {
+            return Target(target);
+        }
+        last = stored;
+        way += 1;
+    }
+    *is_full = last != 0;
+    Target::NONE
+}
+
+/// The service at this address.
+#[inline(always)]
+pub(crate) fn find_v6(key: [u64; 3]) -> Target {
+    let index = hash::service_v6(key, MASK);
+    let mut is_full = false;
+    let target = scan_v6(index, key, &mut is_full);
+    if target.is_some() || !is_full { target } else { scan_v6((index + 1) & MASK, key, &mut is_full) }
+}
+
+#[inline(always)]
+fn scan_v6(index: u32, key: [u64; 3], is_full: &mut bool) -> Target {
+    let Some(bucket) = SERVICES_V6.get_ptr_mut(index) else { return Target::NONE };
+    let mut way = 0;
+    let mut last = 0;
+    while way < WAYS {
+        // SAFETY: aligned words of a bucket that the map gave.
+        unsafe {
+            let entry = (&raw const (*bucket).entries).cast::<abi::EntryV6>().add(way);
+            let stored = (&raw const (*entry).key).cast::<u64>();
+            let target = word::load(&raw const (*entry).target);
+            if target != 0
+                && word::load(stored.add(1)) == key[1]
+                && word::load(stored) == key[0]
+                && word::load(stored.add(2)) == key[2]
+            {
+                return Target(target);
+            }
+            last = word::load(stored) | word::load(stored.add(1));
+        }
+        way += 1;
+    }
+    *is_full = last != 0;
+    Target::NONE
+}

@@ -1,0 +1,116 @@
+//! The connection that a packet belongs to, and what the packet does to it.
+//!
+//! A packet of an established connection reads one bucket and writes nothing, but once a second the last-seen stamp.
+
+use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::real::{Load, disposition};
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::{hash, tcp_state};
+use lb_common::table::{self, Bucket, Found, Slot};
+use lb_common::wire::parse::Flow;
+use lb_common::wire::transport;
+
+use crate::family::Family;
+use crate::maps::{reals, settings};
+
+/// Where a flow's connection may be.
+pub(crate) struct Place<F: Family> {
+    pub(crate) key: F::Key,
+    pub(crate) service: u32,
+    pub(crate) hash: u64,
+    pub(crate) now: u32,
+}
+
+impl<F: Family> Place<F> {
+    #[inline(always)]
+    pub(crate) fn of(flow: &Flow<F::Header>, service: u32) -> Self {
+        let key = F::key(flow);
+        Self { key, service, hash: F::hash(key, service), now: settings::now() }
+    }
+
+    /// Its two buckets.
+    #[inline(always)]
+    pub(crate) fn buckets(&self) -> (Option<F::Bucket>, Option<F::Bucket>) {
+        let (first, second) = hash::buckets(self.hash, F::bucket_mask());
+        (F::bucket(first), F::bucket(second))
+    }
+}
+
+type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
+
+/// The real of the packet's connection; None when there is no connection, or when the packet begins a new one in its place.
+#[inline(always)]
+pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Result<Option<u32>, Verdict> {
+    let Some(found) = find(place) else { return Ok(None) };
+    let state = found.meta.state();
+    let is_tcp = F::protocol(&flow.ip) == transport::TCP;
+    if is_tcp && tcp_state::is_reuse(state, flow.transport.flags) {
+        release::<F>(&found);
+        return Ok(None);
+    }
+    let real = found.meta.real();
+    let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
+    if disposition != disposition::FORWARD {
+        return refuse::<F>(&found, disposition);
+    }
+    let next = if !is_tcp || tcp_state::is_steady(state, flow.transport.flags) {
+        state
+    } else {
+        tcp_state::next(state, flow.transport.flags)
+    };
+    if next as u8 != state as u8 || found.meta.last_seen() != place.now {
+        update::<F>(&found, state, next, place.now);
+    }
+    Ok(Some(real))
+}
+
+/// What becomes of a packet whose real takes none: the connection keeps its age, so that it expires.
+#[inline(always)]
+fn refuse<F: Family>(found: &Found<SlotOf<F>>, disposition: u8) -> Result<Option<u32>, Verdict> {
+    match disposition {
+        disposition::RESCHEDULE => {
+            release::<F>(found);
+            Ok(None)
+        }
+        disposition::DROP => Err(Verdict::RealDown),
+        disposition::UNRESOLVED => Err(Verdict::RealUnresolved),
+        _ => Err(Verdict::RealGone),
+    }
+}
+
+#[inline(always)]
+fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
+    let (first, second) = hash::buckets(place.hash, F::bucket_mask());
+    if let Some(found) = table::find(F::bucket(first)?, place.key, place.service) {
+        return Some(found);
+    }
+    table::find(F::bucket(second)?, place.key, place.service)
+}
+
+/// Stamps the connection and moves it to its next state. A lost race leaves the stamp to the winner and the state to the next packet.
+#[inline(always)]
+fn update<F: Family>(found: &Found<SlotOf<F>>, state: State, next: State, now: u32) {
+    if !found.slot.exchange(found.meta, found.meta.with(next, now)) {
+        return;
+    }
+    if let Some(active) = table::activity_change(state, next) {
+        reals::add_load(found.meta.real(), Load::unit(active).wrapping_sub(Load::unit(!active)));
+    }
+}
+
+/// Takes the connection out of the table and out of its real's counts.
+#[inline(always)]
+fn release<F: Family>(found: &Found<SlotOf<F>>) {
+    // The stamp may have moved since: once more with the word as it is now, for the same connection only.
+    let now = found.slot.meta();
+    if now.is_live() && now.same_identity(found.meta) && found.slot.exchange(now, Meta::FREE) {
+        settle(now);
+    }
+}
+
+/// Takes a connection that left the table out of its real's counts.
+#[inline(always)]
+pub(crate) fn settle(meta: Meta) {
+    let is_active = matches!(meta.state(), State::Established);
+    reals::add_load(meta.real(), 0u64.wrapping_sub(Load::unit(is_active)));
+}

@@ -1,0 +1,167 @@
+//! The way to the real: direct routing rewrites both MACs, a tunnel puts an outer header in front.
+#![expect(unsafe_code, reason = "the head of the running program's frame is moved for tunnels")]
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::real::method;
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::hash;
+use lb_common::wire::parse::Flow;
+use lb_common::wire::tunnel::{outer_v4, outer_v6};
+use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
+use lb_ebpf::helpers;
+
+use super::packet;
+use crate::family::Family;
+use crate::maps::reals::{self, Entry};
+
+/// How a packet leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit {
+    /// Its verdict.
+    pub(crate) verdict: Verdict,
+    /// Interface that a redirect goes to.
+    pub(crate) ifindex: u32,
+}
+
+impl Exit {
+    /// An end without a way out.
+    #[inline(always)]
+    pub(crate) const fn of(verdict: Verdict) -> Self {
+        Self { verdict, ifindex: 0 }
+    }
+}
+
+const MAC_MASK: u64 = (1 << 48) - 1;
+
+/// Sends the packet, whose IP header stands at `offset`, to the real.
+#[inline(always)]
+pub(crate) fn to_real<F: Family>(
+    ctx: *mut xdp_md,
+    flow: &Flow<F::Header>,
+    real: u32,
+    flow_hash: u64,
+    offset: usize,
+) -> Result<Exit, Verdict> {
+    let real = reals::get(real).ok_or(Verdict::Internal)?;
+    let destination = real.destination_word();
+    let source = real.source_word();
+    let mtu = (destination >> 48) as u32;
+    let length = F::length(&flow.ip);
+    let ifindex = real.ifindex();
+    // SAFETY: the context of the running program.
+    let is_same_nic = unsafe { helpers::ingress(ctx) } == ifindex;
+    match (source >> 48) as u8 {
+        method::DIRECT => {
+            if length > mtu {
+                return Err(Verdict::TooBig);
+            }
+            write_macs(ctx, destination, source)?;
+            Ok(Exit { verdict: if is_same_nic { Verdict::Direct } else { Verdict::DirectRedirect }, ifindex })
+        }
+        kind @ (method::TUNNEL_V4 | method::TUNNEL_V6) => {
+            let overhead = if kind == method::TUNNEL_V4 { ipv4::HEADER } else { ipv6::HEADER };
+            if length + overhead as u32 > mtu {
+                return Err(Verdict::TooBig);
+            }
+            let entropy = hash::entropy(flow_hash);
+            let tags = read_tags(ctx, offset)?;
+            if kind == method::TUNNEL_V4 {
+                encapsulate_v4::<F>(ctx, flow, real, entropy, offset)?;
+            } else {
+                encapsulate_v6::<F>(ctx, flow, real, entropy, offset)?;
+            }
+            write_tags(ctx, offset, tags)?;
+            write_macs(ctx, destination, source)?;
+            Ok(Exit { verdict: if is_same_nic { Verdict::Tunnel } else { Verdict::TunnelRedirect }, ifindex })
+        }
+        _ => Err(Verdict::Internal),
+    }
+}
+
+/// Both MACs in two stores: 8 and 4 bytes.
+#[inline(always)]
+fn write_macs(ctx: *mut xdp_md, destination: u64, source: u64) -> Result<(), Verdict> {
+    let header = packet(ctx).view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
+    header.set_u64::<0>((destination & MAC_MASK) | (source << 48));
+    header.set_u32::<8>((source >> 16) as u32);
+    Ok(())
+}
+
+/// VLAN tags in front of the IP header, which must move to the frame's new begin.
+#[derive(Clone, Copy)]
+struct Tags([u32; 2]);
+
+#[inline(always)]
+fn read_tags(ctx: *mut xdp_md, offset: usize) -> Result<Tags, Verdict> {
+    let mut tags = Tags([0; 2]);
+    if offset > ethernet::HEADER {
+        tags.0[0] = packet(ctx).view::<16>(0).ok_or(Verdict::Truncated)?.raw_u32::<12>();
+    }
+    if offset > ethernet::HEADER + ethernet::TAG {
+        tags.0[1] = packet(ctx).view::<20>(0).ok_or(Verdict::Truncated)?.raw_u32::<16>();
+    }
+    Ok(tags)
+}
+
+#[inline(always)]
+fn write_tags(ctx: *mut xdp_md, offset: usize, tags: Tags) -> Result<(), Verdict> {
+    if offset > ethernet::HEADER {
+        packet(ctx).view::<16>(0).ok_or(Verdict::Truncated)?.set_u32::<12>(tags.0[0]);
+    }
+    if offset > ethernet::HEADER + ethernet::TAG {
+        packet(ctx).view::<20>(0).ok_or(Verdict::Truncated)?.set_u32::<16>(tags.0[1]);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn encapsulate_v4<F: Family>(
+    ctx: *mut xdp_md,
+    flow: &Flow<F::Header>,
+    real: Entry,
+    entropy: u32,
+    offset: usize,
+) -> Result<(), Verdict> {
+    let words = outer_v4(&F::inner(&flow.ip, entropy), real.whole(), entropy);
+    // SAFETY: the context of the running program; no frame taken before is used after.
+    if !unsafe { helpers::adjust_head(ctx, -(ipv4::HEADER as i32)) } {
+        return Err(Verdict::NoHeadroom);
+    }
+    // The EtherType's two bytes and the outer header behind them.
+    let view = packet(ctx).view::<22>(offset - 2).ok_or(Verdict::Truncated)?;
+    view.set_u16::<0>(ethernet::IPV4.to_be());
+    view.set_u32::<2>(words[0]);
+    view.set_u32::<6>(words[1]);
+    view.set_u32::<10>(words[2]);
+    view.set_u32::<14>(words[3]);
+    view.set_u32::<18>(words[4]);
+    Ok(())
+}
+
+#[inline(always)]
+fn encapsulate_v6<F: Family>(
+    ctx: *mut xdp_md,
+    flow: &Flow<F::Header>,
+    real: Entry,
+    entropy: u32,
+    offset: usize,
+) -> Result<(), Verdict> {
+    let words = outer_v6(&F::inner(&flow.ip, entropy), real.whole(), entropy);
+    // SAFETY: the context of the running program; no frame taken before is used after.
+    if !unsafe { helpers::adjust_head(ctx, -(ipv6::HEADER as i32)) } {
+        return Err(Verdict::NoHeadroom);
+    }
+    let view = packet(ctx).view::<42>(offset - 2).ok_or(Verdict::Truncated)?;
+    view.set_u16::<0>(ethernet::IPV6.to_be());
+    view.set_u32::<2>(words[0]);
+    view.set_u32::<6>(words[1]);
+    view.set_u32::<10>(words[2]);
+    view.set_u32::<14>(words[3]);
+    view.set_u32::<18>(words[4]);
+    view.set_u32::<22>(words[5]);
+    view.set_u32::<26>(words[6]);
+    view.set_u32::<30>(words[7]);
+    view.set_u32::<34>(words[8]);
+    view.set_u32::<38>(words[9]);
+    Ok(())
+}

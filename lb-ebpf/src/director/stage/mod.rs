@@ -1,0 +1,18 @@
+//! One file a stage, in the order of [`crate::pipeline::run`].
+#![expect(unsafe_code, reason = "the context's frame is taken here, for the pipeline")]
+
+use aya_ebpf::bindings::xdp_md;
+use lb_ebpf::packet::Frame;
+
+pub(crate) mod account;
+pub(crate) mod connection;
+pub(crate) mod forward;
+pub(crate) mod schedule;
+pub(crate) mod service;
+
+/// The frame of the running program's context.
+#[inline(always)]
+pub(crate) fn packet(ctx: *mut xdp_md) -> Frame {
+    // SAFETY: the pipeline hands on the context that the kernel gave to the entry.
+    unsafe { Frame::new(ctx) }
+}

@@ -1,0 +1,135 @@
+//! The frame under an XDP program: the only code that makes pointers from a context.
+//!
+//! Loads and stores go through inline assembly: header fields are not aligned to their size in memory, which Rust's own loads would
+//! split into bytes, while BPF on x86-64 takes them as they are.
+#![expect(unsafe_code, reason = "packet memory is reached through raw pointers, each checked against the frame's end")]
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::wire::{Packet, View};
+
+/// A frame between the two pointers of its context.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    start: usize,
+    end: usize,
+}
+
+/// N bytes inside a frame.
+#[derive(Clone, Copy)]
+pub struct Window<const N: usize>(usize);
+
+// === impl Frame ===
+
+impl Frame {
+    /// The frame of a context, as it is now: a helper that moves the frame's head makes earlier ones void.
+    ///
+    /// # Safety
+    /// `ctx` must be the context that the kernel gave to the running program.
+    #[inline(always)]
+    pub unsafe fn new(ctx: *mut xdp_md) -> Self {
+        // SAFETY: the caller's promise.
+        let (start, end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
+        Self { start, end }
+    }
+}
+
+impl Packet for Frame {
+    type View<const N: usize> = Window<N>;
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<Window<N>> {
+        let start = self.start + offset;
+        if start + N > self.end { None } else { Some(Window(start)) }
+    }
+
+    #[inline(always)]
+    fn remaining(&self, offset: usize) -> usize {
+        (self.end - self.start).saturating_sub(offset)
+    }
+}
+
+// === impl Window ===
+
+macro_rules! load {
+    ($window:expr, $offset:expr, $type:literal) => {{
+        let value: u64;
+        // SAFETY: the window's N bytes lie inside the frame, and the offset and width lie inside N (asserted beside each use).
+        // The kernel's verifier proves the same for the loaded program.
+        unsafe {
+            asm!(
+                concat!("{value} = *(", $type, " *)({start} + {offset})"),
+                value = lateout(reg) value,
+                start = in(reg) $window.0,
+                offset = const $offset,
+                options(readonly, nostack),
+            );
+        }
+        value
+    }};
+}
+
+macro_rules! store {
+    ($window:expr, $offset:expr, $type:literal, $value:expr) => {
+        // SAFETY: as for loads; XDP gives the program exclusive write access to the frame while it runs.
+        unsafe {
+            asm!(
+                concat!("*(", $type, " *)({start} + {offset}) = {value}"),
+                value = in(reg) u64::from($value),
+                start = in(reg) $window.0,
+                offset = const $offset,
+                options(nostack),
+            );
+        }
+    };
+}
+
+impl<const N: usize> View<N> for Window<N> {
+    #[inline(always)]
+    fn u8<const O: usize>(self) -> u8 {
+        const { assert!(O < N) };
+        load!(self, O, "u8") as u8
+    }
+
+    #[inline(always)]
+    fn raw_u16<const O: usize>(self) -> u16 {
+        const { assert!(O + 2 <= N) };
+        load!(self, O, "u16") as u16
+    }
+
+    #[inline(always)]
+    fn raw_u32<const O: usize>(self) -> u32 {
+        const { assert!(O + 4 <= N) };
+        load!(self, O, "u32") as u32
+    }
+
+    #[inline(always)]
+    fn raw_u64<const O: usize, const P: usize>(self) -> u64 {
+        const { assert!(P == O + 4 && O + 8 <= N) };
+        load!(self, O, "u64")
+    }
+}
+
+impl<const N: usize> Window<N> {
+    /// Stores two bytes at `O` as they are in memory.
+    #[inline(always)]
+    pub fn set_u16<const O: usize>(self, value: u16) {
+        const { assert!(O + 2 <= N) };
+        store!(self, O, "u16", value);
+    }
+
+    /// Stores four bytes at `O` as they are in memory.
+    #[inline(always)]
+    pub fn set_u32<const O: usize>(self, value: u32) {
+        const { assert!(O + 4 <= N) };
+        store!(self, O, "u32", value);
+    }
+
+    /// Stores eight bytes at `O` as they are in memory.
+    #[inline(always)]
+    pub fn set_u64<const O: usize>(self, value: u64) {
+        const { assert!(O + 8 <= N) };
+        store!(self, O, "u64", value);
+    }
+}

@@ -1,0 +1,58 @@
+//! 64-bit words in map memory that other CPUs and user space read and write at the same time.
+//!
+//! On x86-64 aligned loads and stores are atomic and keep their order among themselves; volatile keeps the compiler from changing
+//! that. Read-modify-writes are BPF's atomic instructions (kernel 5.12, `-C target-cpu=v3`).
+#![expect(unsafe_code, reason = "shared map memory is reached through raw pointers")]
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::ptr;
+
+/// Loads a word.
+///
+/// # Safety
+/// `word` must be an aligned word in a map value.
+#[inline(always)]
+pub unsafe fn load(word: *const u64) -> u64 {
+    // SAFETY: the caller's promise; see the module for why a volatile load is an atomic one here.
+    unsafe { ptr::read_volatile(word) }
+}
+
+/// Stores a word.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn store(word: *mut u64, value: u64) {
+    // SAFETY: as above.
+    unsafe { ptr::write_volatile(word, value) }
+}
+
+/// Stores a word after everything that was written before.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn publish(word: *mut u64, value: u64) {
+    // SAFETY: as above. An exchange, since BPF's atomics are full barriers and its plain stores none.
+    unsafe { atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, value) };
+}
+
+/// Replaces a word if it is `old`. True when it was.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: as above.
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
+}
+
+/// Adds to a word, modulo 2^64.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn add(word: *mut u64, value: u64) {
+    // SAFETY: as above.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value) };
+}

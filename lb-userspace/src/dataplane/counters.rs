@@ -1,0 +1,69 @@
+//! Sums over the CPUs' counters.
+
+use std::sync::atomic::Ordering;
+
+use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::limits::MAX_SERVICES;
+use lb_common::abi::verdict::Verdict;
+
+use super::mapped::Mapped;
+use super::tables::{Maps, Tables};
+
+/// What a service or real has carried, over all CPUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Packets sent on.
+    pub packets: u64,
+    /// Bytes of them, from the IP header on.
+    pub bytes: u64,
+    /// Connections begun.
+    pub connections: u64,
+}
+
+impl Tables {
+    /// Packets that ended in each verdict.
+    pub fn verdicts(&self) -> Vec<(Verdict, u64)> {
+        let of = |verdict: Verdict| {
+            (0..self.geometry.cpus).map(|cpu| word(&self.maps.verdicts, cpu * VERDICT_SLOTS + verdict as u32)).sum()
+        };
+        Verdict::ALL.iter().map(|verdict| (*verdict, of(*verdict))).collect()
+    }
+
+    /// Counters of a service by its number.
+    pub fn service_sum(&self, service: u32) -> Sum {
+        sum(&self.maps.service_counters, service, MAX_SERVICES, self.geometry.cpus)
+    }
+
+    /// Counters of a real by its number.
+    pub fn real_sum(&self, real: u32) -> Sum {
+        sum(&self.maps.real_counters, real, self.geometry.reals, self.geometry.cpus)
+    }
+}
+
+impl Maps {
+    /// Sets the counters of a number that is given out anew to zero.
+    pub(super) fn clear_counters(&self, number: u32, per_cpu: u32, cpus: u32, is_service: bool) {
+        let table = if is_service { &self.service_counters } else { &self.real_counters };
+        for cpu in 0..cpus {
+            for word in table.value(cpu * per_cpu + number) {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn word(table: &Mapped, index: u32) -> u64 {
+    table.value(index).first().map_or(0, |word| word.load(Ordering::Relaxed))
+}
+
+fn sum(table: &Mapped, number: u32, per_cpu: u32, cpus: u32) -> Sum {
+    let mut total = Sum::default();
+    for cpu in 0..cpus {
+        if let [packets, bytes, connections, ..] = table.value(cpu * per_cpu + number) {
+            total.packets += packets.load(Ordering::Relaxed);
+            total.bytes += bytes.load(Ordering::Relaxed);
+            total.connections += connections.load(Ordering::Relaxed);
+        }
+    }
+    total
+}

@@ -1,0 +1,251 @@
+//! Loads the director's program over its pinned maps and attaches it by links that outlive the daemon.
+//!
+//! A daemon that starts over existing pins adopts them: the freshly loaded program takes the old one's place on each link by one
+//! `bpf_link_update`, so no packet meets an interface without program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use aya::maps::{Map, MapData};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use lb_common::abi::limits::MAX_SERVICES;
+use lb_common::abi::names::{PINNED, PROGRAM_DIRECTOR};
+use lb_common::abi::settings::Settings;
+use nix::net::if_::if_nametoindex;
+
+use super::pins::{Geometry, Pins};
+use super::{DataplaneError, objects};
+
+/// How a program is to be attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, or not at all.
+    Native,
+    /// Behind the driver, on socket buffers.
+    Generic,
+    /// In the driver if it can, otherwise generic, with a warning.
+    Auto,
+}
+
+/// The loaded program and what it is attached to.
+pub struct Loaded {
+    object: Ebpf,
+    links: BTreeMap<String, Attached>,
+}
+
+/// A program on an interface.
+pub struct Attached {
+    /// Interface number.
+    pub ifindex: u32,
+    /// True: in the driver.
+    pub is_native: bool,
+    /// Kernel's number of the program.
+    pub program_id: u32,
+    /// Kernel's number of the link.
+    pub link_id: u32,
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
+    /// `verifier_log`.
+    pub fn load(
+        pins: &Pins,
+        geometry: &Geometry,
+        settings: &Settings,
+        verifier_log: &Path,
+    ) -> Result<Self, DataplaneError> {
+        let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
+        program(&mut object)?.load().map_err(|error| refused(error, verifier_log))?;
+        Ok(Self { object, links: BTreeMap::new() })
+    }
+
+    /// The program over maps of its own, pinned nowhere: what tests and benchmarks run.
+    pub fn load_unpinned(geometry: &Geometry, settings: &Settings) -> Result<Ebpf, DataplaneError> {
+        Self::loader(None, geometry, settings, objects::DIRECTOR)
+    }
+
+    fn loader(
+        pins: Option<&Pins>,
+        geometry: &Geometry,
+        settings: &Settings,
+        object: &[u8],
+    ) -> Result<Ebpf, DataplaneError> {
+        let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
+        let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
+        let mut loader = EbpfLoader::new();
+        for (name, entries) in geometry.sizes() {
+            loader.map_max_entries(name, entries);
+        }
+        for (name, path) in &paths {
+            loader.map_pin_path(name, path);
+        }
+        loader
+            .override_global("TICK_SHIFT", &settings.tick_shift, true)
+            .override_global("HASH_KEY_0", &settings.hash_key[0], true)
+            .override_global("HASH_KEY_1", &settings.hash_key[1], true)
+            .override_global("BUCKET_MASK_V4", &mask_v4, true)
+            .override_global("BUCKET_MASK_V6", &mask_v6, true)
+            .override_global("REAL_CAPACITY", &geometry.reals, true)
+            .override_global("SERVICE_CAPACITY", &MAX_SERVICES, true);
+        loader.load(object).map_err(|e| DataplaneError::other("loading the director's tables", chain(&e)))
+    }
+
+    /// A map of the object.
+    pub fn map(&self, name: &str) -> Result<&MapData, DataplaneError> {
+        map_of(&self.object, name)
+    }
+
+    /// Attaches to an interface, or takes the place of the program on the link that is pinned for it.
+    pub fn attach(&mut self, pins: &Pins, interface: &str, mode: Mode) -> Result<&Attached, DataplaneError> {
+        let ifindex = if_nametoindex(interface).map_err(|_| DataplaneError::NoInterface(interface.to_owned()))?;
+        let program = program(&mut self.object)?;
+        let pinned_modes = [true, false].map(|is_native| (is_native, pins.link(interface, ifindex, is_native)));
+        let existing = pinned_modes.into_iter().find(|(_, path)| path.exists());
+        let (link, is_native) = if let Some((is_native, path)) = existing {
+            let pinned =
+                PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+            let id = program
+                .attach_to_link(
+                    XdpLink::try_from(FdLink::from(pinned))
+                        .map_err(|e| DataplaneError::other(path.display().to_string(), e))?,
+                )
+                .map_err(|e| DataplaneError::other(format!("updating the link on {interface}"), chain(&e)))?;
+            (fd_link(program, id, interface)?, is_native)
+        } else {
+            remove_dead_links(pins, interface)?;
+            let (link, is_native) = attach_new(program, interface, mode)?;
+            let path = pins.link(interface, ifindex, is_native);
+            let pinned = link.pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+            (FdLink::from(pinned), is_native)
+        };
+        let info = link.info().map_err(|e| DataplaneError::other(format!("link on {interface}"), e))?;
+        let attached = Attached { ifindex, is_native, program_id: info.program_id(), link_id: info.id() };
+        Ok(self.links.entry(interface.to_owned()).insert_entry(attached).into_mut())
+    }
+
+    /// Takes the program off interfaces that have a link here but are not in `wanted`.
+    pub fn detach_others(&mut self, pins: &Pins, wanted: &[String]) -> Result<Vec<String>, DataplaneError> {
+        let mut gone = Vec::new();
+        for entry in entries(&pins.links())? {
+            let Some(interface) = interface_of(&entry) else { continue };
+            if !wanted.iter().any(|name| name == interface) {
+                let path = pins.links().join(&entry);
+                fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+                self.links.remove(interface);
+                gone.push(interface.to_owned());
+            }
+        }
+        Ok(gone)
+    }
+
+    /// What the program is attached to, by interface name.
+    pub fn links(&self) -> &BTreeMap<String, Attached> {
+        &self.links
+    }
+}
+
+/// A map of a loaded object, whatever its type.
+pub fn map_of<'a>(object: &'a Ebpf, name: &str) -> Result<&'a MapData, DataplaneError> {
+    match object.map(name) {
+        Some(Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
+        _ => Err(DataplaneError::other(format!("map {name}"), "not in the object")),
+    }
+}
+
+fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    let program = object
+        .program_mut(PROGRAM_DIRECTOR)
+        .ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
+    program.try_into().map_err(|e| DataplaneError::other(PROGRAM_DIRECTOR, e))
+}
+
+/// The new link, and whether it is in the driver.
+fn attach_new(program: &mut Xdp, interface: &str, mode: Mode) -> Result<(FdLink, bool), DataplaneError> {
+    let try_mode = |program: &mut Xdp, mode: XdpMode, name: &'static str| {
+        let refused = |cause: String| DataplaneError::Attach { interface: interface.to_owned(), mode: name, cause };
+        let id = program.attach(interface, mode).map_err(|e| refused(chain(&e)))?;
+        Ok((fd_link(program, id, interface)?, name == "native"))
+    };
+    match mode {
+        Mode::Native => try_mode(program, XdpMode::Driver, "native"),
+        Mode::Generic => try_mode(program, XdpMode::Skb, "generic"),
+        Mode::Auto => match try_mode(program, XdpMode::Driver, "native") {
+            Ok(link) => Ok(link),
+            Err(cause) => {
+                tracing::warn!("{cause}; falling back to generic mode, which is several times slower");
+                try_mode(program, XdpMode::Skb, "generic")
+            }
+        },
+    }
+}
+
+/// aya falls back to a netlink attachment where the kernel refuses links; that one would die with us, so it is an error here.
+fn fd_link(program: &mut Xdp, id: aya::programs::xdp::XdpLinkId, interface: &str) -> Result<FdLink, DataplaneError> {
+    let link = program.take_link(id).map_err(|e| DataplaneError::other(format!("link on {interface}"), chain(&e)))?;
+    link.try_into().map_err(|_| {
+        DataplaneError::other(
+            format!("link on {interface}"),
+            "the kernel gave no bpf_link (another XDP program is attached, or the kernel is older than 5.9)",
+        )
+    })
+}
+
+/// Removes links of the same name whose interface has been made anew.
+fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
+    for entry in entries(&pins.links())? {
+        if interface_of(&entry) == Some(interface) {
+            let path = pins.links().join(&entry);
+            fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Interface name of a link's pin, `NAME-INDEX-MODE`.
+fn interface_of(pin: &str) -> Option<&str> {
+    pin.rsplitn(3, '-').nth(2)
+}
+
+fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
+    let failed = |e| DataplaneError::other(directory.display().to_string(), e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        if let Ok(name) = entry.map_err(failed)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn refused(error: ProgramError, log: &Path) -> DataplaneError {
+    let ProgramError::LoadError { io_error, verifier_log } = &error else {
+        return DataplaneError::other("loading the director's program", chain(&error));
+    };
+    let text = format!("{io_error}\n{verifier_log}");
+    match log.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(log, text)) {
+        Ok(()) => DataplaneError::Verifier { program: PROGRAM_DIRECTOR, log: log.to_owned() },
+        Err(write) => DataplaneError::other(
+            "the kernel's verifier refused the program",
+            format!("{io_error}, and its log could not be written to {}: {write}", log.display()),
+        ),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,90 @@
+//! Map memory in our address space: arrays of 64-bit words that the datapath changes while we look.
+#![expect(unsafe_code, reason = "a mapping becomes a slice of atomics here, and nowhere else")]
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya::maps::MapData;
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::DataplaneError;
+
+/// A mapped array map, as words.
+pub struct Mapped {
+    memory: MmapRaw,
+    /// Words of one value.
+    stride: usize,
+    values: usize,
+}
+
+/// Whole table values that may be taken from words and turned into words: plain integers, a multiple of eight bytes.
+pub trait Words: aya::Pod {}
+
+impl<T: aya::Pod> Words for T {}
+
+impl Mapped {
+    /// Maps an array map made with `BPF_F_MMAPABLE`.
+    pub fn of(map: &MapData) -> Result<Self, DataplaneError> {
+        let info = map.info().map_err(|e| DataplaneError::other("map information", e))?;
+        // The kernel rounds each value up to eight bytes.
+        let stride = (info.value_size() as usize).div_ceil(8);
+        let values = info.max_entries() as usize;
+        let memory = MmapOptions::new()
+            .len(stride * 8 * values)
+            .map_raw(map.fd().as_fd().as_raw_fd())
+            .map_err(|e| DataplaneError::other(format!("mapping {}", info.name_as_str().unwrap_or("a map")), e))?;
+        Ok(Self { memory, stride, values })
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.values
+    }
+
+    /// True for a map without values, which the kernel does not make.
+    pub fn is_empty(&self) -> bool {
+        self.values == 0
+    }
+
+    /// Every word of the map.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, readable, writable and `stride * 8 * values` bytes long, and lives as long as `self`.
+        // The kernel and other processes change it only by aligned accesses of whole words (the counters' too), which is what
+        // AtomicU64 allows for. AtomicU64 has no invalid bit patterns.
+        unsafe { slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), self.stride * self.values) }
+    }
+
+    /// The words of value `index`; empty past the end.
+    pub fn value(&self, index: u32) -> &[AtomicU64] {
+        let start = index as usize * self.stride;
+        self.words().get(start..start + self.stride).unwrap_or(&[])
+    }
+
+    /// Value `index` as a table type of exactly its size.
+    pub fn read<T: Words>(&self, index: u32) -> Option<T> {
+        let words = self.value(index);
+        if words.is_empty() || size_of::<T>() != words.len() * 8 {
+            return None;
+        }
+        let copy: Vec<u64> = words.iter().map(|word| word.load(Ordering::Acquire)).collect();
+        // SAFETY: `copy` holds as many bytes as T has, and T is plain data for which every pattern is a value.
+        Some(unsafe { copy.as_ptr().cast::<T>().read_unaligned() })
+    }
+
+    /// Writes the words of `value` that differ, each by one store, the first word last: it is the one that readers go by.
+    pub fn write<T: Words>(&self, index: u32, value: &T) -> bool {
+        let words = self.value(index);
+        if words.is_empty() || size_of::<T>() != words.len() * 8 {
+            return false;
+        }
+        // SAFETY: a plain-data value of that many bytes, read as words without asking for their alignment.
+        let new = |at: usize| unsafe { std::ptr::from_ref(value).cast::<u64>().add(at).read_unaligned() };
+        for at in (0..words.len()).rev() {
+            if words[at].load(Ordering::Relaxed) != new(at) {
+                words[at].store(new(at), Ordering::Release);
+            }
+        }
+        true
+    }
+}

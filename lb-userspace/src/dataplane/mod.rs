@@ -1,0 +1,72 @@
+//! The tables behind the XDP program: the only code that writes maps.
+//!
+//! [`pins`] knows every bpffs path and checks what it finds there, [`loader`] loads and attaches, [`mapped`] is the memory itself,
+//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections, [`counters`] sums.
+//! Nothing here decides what should be: that is `reconcile`.
+
+pub(crate) mod addresses;
+pub mod clock;
+pub mod connections;
+pub mod counters;
+pub mod loader;
+pub mod mapped;
+pub mod objects;
+pub mod pins;
+pub mod ranges;
+pub mod tables;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What went wrong with maps, programs or links. Each says thing, cause and way out in one line.
+#[derive(Debug, Error)]
+pub enum DataplaneError {
+    /// The kernel refused the program.
+    #[error("the kernel's verifier refused program {program}; its log is in {}", .log.display())]
+    Verifier {
+        /// Program name.
+        program: &'static str,
+        /// Where the verifier's log was written.
+        log: PathBuf,
+    },
+    /// A pinned map is not the one that this version expects.
+    #[error("pinned map {}: {difference}; stop the daemon that owns it, or remove the pins with `rm -r {}` (connections are lost)", .path.display(), .path.parent().unwrap_or(.path).display())]
+    Shape {
+        /// The pin.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// An interface does not exist.
+    #[error("interface {0} does not exist in this network namespace")]
+    NoInterface(String),
+    /// Attaching failed.
+    #[error("cannot attach to {interface} in {mode} mode: {cause}")]
+    Attach {
+        /// Interface name.
+        interface: String,
+        /// `native` or `generic`.
+        mode: &'static str,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// A table has no room.
+    #[error("{0}")]
+    Full(String),
+    /// Anything else the kernel or the file system said.
+    #[error("{what}: {cause}")]
+    Other {
+        /// What was tried.
+        what: String,
+        /// The answer.
+        cause: String,
+    },
+}
+
+impl DataplaneError {
+    /// An error of the last kind.
+    pub(crate) fn other(what: impl Into<String>, cause: impl std::fmt::Display) -> Self {
+        Self::Other { what: what.into(), cause: cause.to_string() }
+    }
+}

@@ -1,0 +1,19 @@
+//! The eBPF objects, as the build script made them.
+
+/// Bytes aligned as aya's ELF reader asks for.
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident, $file:literal) => {
+        $(#[$doc])*
+        pub static $name: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/", $file));
+    };
+}
+
+object!(
+    /// The director's program and its tables.
+    DIRECTOR, "director");
+object!(
+    /// The real server's decapsulator, and the program that passes everything.
+    REALSERVER, "realserver");
+object!(
+    /// The clock.
+    CLOCK, "clock");

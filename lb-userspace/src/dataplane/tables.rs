@@ -1,0 +1,419 @@
+//! Who has which number: services, reals and their pools, kept as rows beside the mapped tables and written through them.
+//!
+//! The tables are the truth: [`Tables::adopt`] makes the rows from what is there, so a daemon that was killed goes on where it was.
+//! A new pool is written to fresh places and becomes current by one store of the service's target word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+
+use aya::maps::MapData;
+use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
+use lb_common::abi::names;
+use lb_common::abi::real::{Load, Real, disposition, family};
+use lb_common::abi::service::{Config, Member, RING_EMPTY, RingLine, Target};
+use lb_common::abi::settings::Settings;
+
+use super::DataplaneError;
+use super::addresses::Addresses;
+use super::mapped::Mapped;
+use super::pins::Geometry;
+use super::ranges::Ranges;
+use crate::model::ServiceKey;
+
+/// Every table, mapped.
+pub struct Maps {
+    pub(crate) settings: Mapped,
+    pub(crate) connections_v4: Mapped,
+    pub(crate) connections_v6: Mapped,
+    services_v4: Mapped,
+    services_v6: Mapped,
+    configs: Mapped,
+    members: Mapped,
+    rings: Mapped,
+    reals: Mapped,
+    pub(crate) loads: Mapped,
+    pub(crate) verdicts: Mapped,
+    pub(crate) service_counters: Mapped,
+    pub(crate) real_counters: Mapped,
+}
+
+/// What a service schedules by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// `lb_common::abi::service::scheduler`.
+    pub scheduler: u8,
+    /// `lb_common::abi::service::flag`.
+    pub flags: u8,
+    /// Reals by endpoint, with their effective weights, in the scheduler's order.
+    pub members: Vec<(SocketAddr, u32)>,
+    /// Slots of the hash schedulers' ring: indices into `members`. Empty for the others.
+    pub ring: Vec<u16>,
+    /// wrr: where a CPU that has not scheduled for the service begins.
+    pub weight_start: u32,
+}
+
+/// A service with a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRow {
+    /// Its number.
+    pub id: u32,
+    config: u32,
+    /// What it schedules by now.
+    pub pool: Pool,
+    /// Its reals' numbers, members or not.
+    pub reals: BTreeMap<SocketAddr, u32>,
+}
+
+/// All rows.
+pub struct Tables {
+    pub(crate) maps: Maps,
+    /// How large the tables are.
+    pub geometry: Geometry,
+    services: BTreeMap<ServiceKey, ServiceRow>,
+    /// Services that were removed; their numbers are free again when no connection has them.
+    retired: BTreeSet<u32>,
+    free_reals: BTreeSet<u32>,
+    addresses: Addresses,
+    configs: Ranges,
+    members: Ranges,
+    rings: Ranges,
+    generation: u32,
+}
+
+// === impl Maps ===
+
+impl Maps {
+    /// Maps every table that `map` can name.
+    pub fn of<'a>(map: impl Fn(&str) -> Result<&'a MapData, DataplaneError>) -> Result<Self, DataplaneError> {
+        let mapped = |name| Mapped::of(map(name)?);
+        Ok(Self {
+            settings: mapped(names::SETTINGS)?,
+            connections_v4: mapped(names::CONNECTIONS_V4)?,
+            connections_v6: mapped(names::CONNECTIONS_V6)?,
+            services_v4: mapped(names::SERVICES_V4)?,
+            services_v6: mapped(names::SERVICES_V6)?,
+            configs: mapped(names::CONFIGS)?,
+            members: mapped(names::MEMBERS)?,
+            rings: mapped(names::RINGS)?,
+            reals: mapped(names::REALS)?,
+            loads: mapped(names::LOADS)?,
+            verdicts: mapped(names::VERDICTS)?,
+            service_counters: mapped(names::SERVICE_COUNTERS)?,
+            real_counters: mapped(names::REAL_COUNTERS)?,
+        })
+    }
+}
+
+// === impl Tables ===
+
+impl Tables {
+    /// The rows of tables as they are, empty or left by an earlier daemon.
+    pub fn adopt(maps: Maps, geometry: Geometry) -> Result<Self, DataplaneError> {
+        let mut tables = Self {
+            configs: Ranges::new(maps.configs.len() as u32),
+            members: Ranges::new(maps.members.len() as u32),
+            rings: Ranges::new(maps.rings.len() as u32),
+            maps,
+            geometry,
+            services: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            free_reals: BTreeSet::new(),
+            addresses: Addresses::default(),
+            generation: 0,
+        };
+        let mut of_service: BTreeMap<u32, BTreeMap<SocketAddr, u32>> = BTreeMap::new();
+        for number in 0..geometry.reals {
+            let Some(real) = tables.maps.reals.read::<Real>(number) else { continue };
+            match endpoint(&real) {
+                Some(endpoint) => {
+                    of_service.entry(real.service).or_default().insert(endpoint, number);
+                }
+                None => {
+                    tables.free_reals.insert(number);
+                }
+            }
+        }
+        let found = tables.addresses.adopt(&tables.maps.services_v4, &tables.maps.services_v6);
+        for (key, target) in found {
+            let reals = of_service.remove(&target.service()).unwrap_or_default();
+            let row = tables.adopt_service(target, reals).ok_or_else(|| {
+                DataplaneError::other(
+                    format!("adopting service {key}"),
+                    "its configuration contradicts itself; remove the pins to start anew",
+                )
+            })?;
+            tables.services.insert(key, row);
+        }
+        // Reals whose service is gone: the daemon was stopped between the two.
+        tables.retired.extend(of_service.into_keys());
+        Ok(tables)
+    }
+
+    fn adopt_service(&mut self, target: Target, reals: BTreeMap<SocketAddr, u32>) -> Option<ServiceRow> {
+        let config = self.maps.configs.read::<Config>(target.config())?;
+        let lines = config.ring_slots.div_ceil(RING_LINE);
+        let is_ours = self.configs.take_at(target.config(), 1)
+            && self.members.take_at(config.members, config.member_count)
+            && self.rings.take_at(config.ring, lines);
+        if !is_ours {
+            return None;
+        }
+        self.generation = self.generation.max(config.generation);
+        let by_number: BTreeMap<u32, SocketAddr> =
+            reals.iter().map(|(endpoint, number)| (*number, *endpoint)).collect();
+        let mut members = Vec::new();
+        for index in 0..config.member_count {
+            let member = self.maps.members.read::<Member>(config.members + index)?;
+            members.push((*by_number.get(&member.real)?, member.weight));
+        }
+        let mut ring = Vec::new();
+        for line in 0..lines {
+            ring.extend(self.maps.rings.read::<RingLine>(config.ring + line)?.slots);
+        }
+        ring.truncate(config.ring_slots as usize);
+        let pool =
+            Pool { scheduler: config.scheduler, flags: config.flags, members, ring, weight_start: config.weight_start };
+        Some(ServiceRow { id: target.service(), config: target.config(), pool, reals })
+    }
+
+    /// Every service by its key.
+    pub fn services(&self) -> &BTreeMap<ServiceKey, ServiceRow> {
+        &self.services
+    }
+
+    /// A real's value.
+    pub fn real(&self, number: u32) -> Option<Real> {
+        self.maps.reals.read(number)
+    }
+
+    /// A real's connection counts.
+    pub fn load(&self, number: u32) -> Load {
+        Load(self.maps.loads.value(number).first().map_or(0, |word| word.load(Ordering::Relaxed)))
+    }
+
+    /// Numbers that are free for new reals and services.
+    pub fn room(&self) -> (usize, usize) {
+        (self.free_reals.len(), MAX_SERVICES as usize - self.services.len() - self.retired.len())
+    }
+
+    /// The settings value.
+    pub fn settings(&self) -> Settings {
+        self.maps.settings.read(0).unwrap_or_default()
+    }
+
+    /// Writes the settings value.
+    pub fn set_settings(&mut self, settings: &Settings) {
+        self.maps.settings.write(0, settings);
+    }
+
+    /// Gives a new service a number. It is found by packets once it has a pool.
+    pub fn add_service(&mut self, key: ServiceKey) -> Result<(), DataplaneError> {
+        let used: BTreeSet<u32> =
+            self.services.values().map(|row| row.id).chain(self.retired.iter().copied()).collect();
+        let id = (0..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
+            DataplaneError::Full(format!(
+                "no number is free for service {key}: {MAX_SERVICES} are in use or still have connections"
+            ))
+        })?;
+        self.maps.clear_counters(id, MAX_SERVICES, self.geometry.cpus, true);
+        let pool = Pool { scheduler: 0, flags: 0, members: Vec::new(), ring: Vec::new(), weight_start: 0 };
+        self.services.insert(key, ServiceRow { id, config: u32::MAX, pool, reals: BTreeMap::new() });
+        Ok(())
+    }
+
+    /// Takes a service away: packets to it go to the kernel from now on. Its reals and number follow once no connection has them.
+    pub fn remove_service(&mut self, key: &ServiceKey) {
+        let Some(row) = self.services.remove(key) else { return };
+        self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, key);
+        for number in row.reals.values() {
+            self.set_disposition(*number, disposition::GONE);
+        }
+        self.rest(row.config);
+        self.retired.insert(row.id);
+    }
+
+    /// Writes a real of a service, giving it a number if it has none. `value` carries no identity yet.
+    pub fn set_real(&mut self, key: &ServiceKey, endpoint: SocketAddr, value: &Real) -> Result<(), DataplaneError> {
+        let full = || {
+            DataplaneError::Full(format!(
+                "no number is free for real {endpoint} of {key}: start the daemon with a larger --reals"
+            ))
+        };
+        let row = self
+            .services
+            .get_mut(key)
+            .ok_or_else(|| DataplaneError::other(format!("real {endpoint}"), format!("service {key} has no number")))?;
+        let number = match row.reals.get(&endpoint) {
+            Some(number) => *number,
+            None => {
+                let number = self.free_reals.pop_first().ok_or_else(full)?;
+                self.maps.clear_counters(number, self.geometry.reals, self.geometry.cpus, false);
+                row.reals.insert(endpoint, number);
+                number
+            }
+        };
+        let mut real = *value;
+        (real.address, real.family) = match endpoint.ip() {
+            IpAddr::V4(address) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&address.octets());
+                (bytes, family::V4)
+            }
+            IpAddr::V6(address) => (address.octets(), family::V6),
+        };
+        real.service = row.id;
+        real.port = endpoint.port();
+        self.maps.reals.write(number, &real);
+        Ok(())
+    }
+
+    /// Makes `pool` what the service schedules by. Its members must have numbers.
+    pub fn set_pool(&mut self, key: &ServiceKey, pool: Pool) -> Result<(), DataplaneError> {
+        let row = self
+            .services
+            .get(key)
+            .ok_or_else(|| DataplaneError::other(format!("pool of {key}"), "the service has no number"))?;
+        let (id, old) = (row.id, row.config);
+        let mut members = Vec::with_capacity(pool.members.len());
+        for (endpoint, weight) in &pool.members {
+            let real = *row.reals.get(endpoint).ok_or_else(|| {
+                DataplaneError::other(format!("pool of {key}"), format!("real {endpoint} has no number"))
+            })?;
+            members.push(Member { real, weight: *weight });
+        }
+        let config = self.write_pool(key, &pool, &members)?;
+        let target = Target::new(id, config);
+        if let Err(error) = self.addresses.set(&self.maps.services_v4, &self.maps.services_v6, key, target) {
+            self.rest(config);
+            return Err(error);
+        }
+        self.rest(old);
+        if let Some(row) = self.services.get_mut(key) {
+            row.pool = pool;
+            row.config = config;
+        }
+        Ok(())
+    }
+
+    fn write_pool(&mut self, key: &ServiceKey, pool: &Pool, members: &[Member]) -> Result<u32, DataplaneError> {
+        let lines = (pool.ring.len() as u32).div_ceil(RING_LINE);
+        let places = (self.configs.take(1), self.members.take(members.len() as u32), self.rings.take(lines));
+        let (Some(config), Some(first), Some(ring)) = places else {
+            self.configs.rest(places.0.unwrap_or(0), u32::from(places.0.is_some()));
+            self.members.rest(places.1.unwrap_or(0), places.1.map_or(0, |_| members.len() as u32));
+            self.rings.rest(places.2.unwrap_or(0), places.2.map_or(0, |_| lines));
+            return Err(DataplaneError::Full(format!(
+                "no room for the members or ring of {key}: wait a second for old ones to be freed, or start with a larger --reals"
+            )));
+        };
+        for (index, member) in members.iter().enumerate() {
+            self.maps.members.write(first + index as u32, member);
+        }
+        for (index, slots) in pool.ring.chunks(RING_LINE as usize).enumerate() {
+            let mut line = RingLine { slots: [RING_EMPTY; RING_LINE as usize] };
+            line.slots[..slots.len()].copy_from_slice(slots);
+            self.maps.rings.write(ring + index as u32, &line);
+        }
+        self.generation = self.generation.wrapping_add(1).max(1);
+        let weights = || pool.members.iter().map(|(_, weight)| *weight);
+        let step = lb_common::algo::ring::common_divisor(weights()).max(1);
+        let heaviest = weights().max().unwrap_or(0);
+        let value = Config {
+            members: first,
+            member_count: members.len() as u32,
+            ring,
+            ring_slots: pool.ring.len() as u32,
+            generation: self.generation,
+            weight_step: step,
+            weight_top: if heaviest == 0 { 0 } else { heaviest - (step - 1) },
+            weight_start: pool.weight_start,
+            scheduler: pool.scheduler,
+            flags: pool.flags,
+            ..Config::default()
+        };
+        self.maps.configs.write(config, &value);
+        Ok(config)
+    }
+
+    /// Takes a real out of a service: its packets meet `disposition` until its connections are gone, then its number is free.
+    pub fn remove_real(&mut self, key: &ServiceKey, endpoint: SocketAddr, disposition: u8) {
+        if let Some(number) = self.services.get(key).and_then(|row| row.reals.get(&endpoint)) {
+            self.set_disposition(*number, disposition);
+        }
+    }
+
+    fn set_disposition(&mut self, number: u32, disposition: u8) {
+        if let Some(mut real) = self.real(number) {
+            real.disposition = disposition;
+            self.maps.reals.write(number, &real);
+        }
+    }
+
+    fn rest(&mut self, config: u32) {
+        if let Some(old) = self.maps.configs.read::<Config>(config) {
+            self.configs.rest(config, 1);
+            self.members.rest(old.members, old.member_count);
+            self.rings.rest(old.ring, old.ring_slots.div_ceil(RING_LINE));
+        }
+    }
+
+    /// Once a second, after a sweep: frees places that were left and numbers that no connection has. `is_wanted` says whether a real
+    /// is still configured.
+    pub fn settle(&mut self, is_wanted: impl Fn(&ServiceKey, &SocketAddr) -> bool) {
+        self.configs.settle();
+        self.members.settle();
+        self.rings.settle();
+        let mut free = Vec::new();
+        for (key, row) in &mut self.services {
+            let members: BTreeSet<SocketAddr> = row.pool.members.iter().map(|(endpoint, _)| *endpoint).collect();
+            row.reals.retain(|endpoint, number| {
+                let is_idle =
+                    self.maps.loads.value(*number).first().is_none_or(|load| load.load(Ordering::Relaxed) == 0);
+                let goes = is_idle && !members.contains(endpoint) && !is_wanted(key, endpoint);
+                if goes {
+                    free.push(*number);
+                }
+                !goes
+            });
+        }
+        if !self.retired.is_empty() {
+            self.settle_retired(&mut free);
+        }
+        for number in free {
+            self.maps.reals.write(number, &Real::default());
+            self.free_reals.insert(number);
+        }
+    }
+
+    fn settle_retired(&mut self, free: &mut Vec<u32>) {
+        let mut busy = BTreeSet::new();
+        for number in (0..self.geometry.reals).filter(|number| !self.free_reals.contains(number)) {
+            let Some(real) = self.maps.reals.read::<Real>(number) else { continue };
+            if real.family == family::FREE || !self.retired.contains(&real.service) {
+                continue;
+            }
+            if self.load(number) == Load(0) {
+                free.push(number);
+            } else {
+                busy.insert(real.service);
+            }
+        }
+        self.retired = busy;
+    }
+
+    /// Services that were removed and whose connections are to be forgotten.
+    pub fn retired(&self) -> &BTreeSet<u32> {
+        &self.retired
+    }
+}
+
+/// Address and port of a real's value; None when the number is free.
+pub fn endpoint(real: &Real) -> Option<SocketAddr> {
+    let address = match real.family {
+        family::V4 => IpAddr::from(<[u8; 4]>::try_from(&real.address[..4]).ok()?),
+        family::V6 => IpAddr::from(real.address),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, real.port))
+}

@@ -1,0 +1,463 @@
+//! Intent and facts joined: for every real whether it takes new connections, what happens to its old ones, how it is reached, and why.
+//!
+//! Never asks anybody anything: the same inputs give the same answer. A fact that is not known yet changes nothing that works.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use lb_common::abi::connection::STATES;
+use lb_common::abi::real::{Real, disposition, method};
+use lb_common::abi::service::{flag, scheduler};
+use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::algo::ring::{self, RingMember};
+
+use crate::api::types::RealState;
+use crate::dataplane::clock;
+use crate::dataplane::tables::Pool;
+use crate::model::{
+    DirectorSpec, Method, OnRealDown, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, Spec,
+};
+use crate::signal::health::{CheckId, Health, HealthState};
+use crate::signal::neighbour::{Egress, NextHop, Target};
+
+/// What is known of the world.
+pub struct Facts<'a> {
+    /// Ways to the reals; one that is missing has not been looked at yet.
+    pub next_hops: &'a BTreeMap<Target, NextHop>,
+    /// Results of checks; one that is missing has not begun.
+    pub health: &'a BTreeMap<CheckId, Health>,
+    /// What the tables say of a real that is in them: its value, and the weight that its service's pool has for it.
+    pub known: &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>,
+}
+
+/// What should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Every service.
+    pub services: BTreeMap<ServiceKey, DesiredService>,
+    /// The director's settings.
+    pub settings: Settings,
+}
+
+/// A service as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredService {
+    /// What it schedules by.
+    pub pool: Pool,
+    /// Its reals.
+    pub reals: BTreeMap<SocketAddr, DesiredReal>,
+    /// What a real's connections meet once the real is removed.
+    pub removed_disposition: u8,
+}
+
+/// A real as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredReal {
+    /// Its value in the table, without identity.
+    pub value: Real,
+    /// What it is to the scheduler.
+    pub state: RealState,
+    /// Why it is not up.
+    pub reason: Option<String>,
+    /// Weight that the scheduler uses.
+    pub weight: u32,
+    /// Interface that its packets leave by.
+    pub interface: Option<String>,
+}
+
+/// Outer IPv4 source when none is configured and it varies: 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so no
+/// host answers there.
+const VARYING_SOURCE_V4: [u8; 4] = [198, 18, 0, 0];
+/// Outer IPv6 source when none is configured and it varies: 100::/64, the discard prefix (RFC 6666).
+const VARYING_SOURCE_V6: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Low bits of the outer source that vary with the flow.
+const VARY_V4: u32 = 0x0000_ffff;
+const VARY_V6: u32 = 0xffff_ffff;
+
+/// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
+pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
+    let services =
+        spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
+    Desired { services, settings: settings(&spec.director, current) }
+}
+
+/// What has to be resolved for a Spec.
+pub fn targets(spec: &Spec) -> impl Iterator<Item = Target> {
+    spec.services.iter().flat_map(|service| service.reals.iter().map(|real| target(service, real)))
+}
+
+fn target(service: &ServiceSpec, real: &RealSpec) -> Target {
+    Target { address: real.address, on_link: service.method_of(real) == Method::Direct }
+}
+
+/// The name that a real's check has.
+pub fn check_id(service: &ServiceSpec, real: &RealSpec) -> CheckId {
+    CheckId { service: service.key.to_string(), real: real.endpoint() }
+}
+
+fn settings(director: &DirectorSpec, current: &Settings) -> Settings {
+    let mut seconds = DEFAULT_TIMEOUTS;
+    // IPVS's --set changes these three: ESTABLISHED, FIN_WAIT and UDP.
+    seconds[1] = director.timeouts.tcp;
+    seconds[4] = director.timeouts.tcp_fin;
+    seconds[11] = director.timeouts.udp;
+    let mut timeouts = [0; STATES];
+    for (ticks, seconds) in timeouts.iter_mut().zip(seconds) {
+        *ticks = clock::ticks(seconds, current.jiffies_per_second, current.tick_shift);
+    }
+    Settings { sloppy_tcp: u32::from(director.sloppy_tcp), timeouts, ..*current }
+}
+
+fn desired_service(director: &DirectorSpec, service: &ServiceSpec, facts: &Facts<'_>) -> DesiredService {
+    let reals: BTreeMap<_, _> =
+        service.reals.iter().map(|real| (real.endpoint(), desired_real(director, service, real, facts))).collect();
+    let removed_disposition =
+        if service.on_real_down == OnRealDown::Reschedule { disposition::RESCHEDULE } else { disposition::GONE };
+    DesiredService { pool: pool(service, &reals), reals, removed_disposition }
+}
+
+fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {
+    let known = (facts.known)(&service.key, &real.endpoint());
+    let (value, way_problem) = match facts.next_hops.get(&target(service, real)) {
+        Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real.address, egress),
+        Some(NextHop::Local) => {
+            (None, Some("is this host's own address: a director cannot be its own real in this version".to_owned()))
+        }
+        Some(NextHop::Unresolved { reason }) => (None, Some(reason.clone())),
+        // Not looked at yet: what the tables have goes on.
+        None => match known {
+            Some((value, _))
+                if value.disposition != disposition::UNRESOLVED && value.disposition != disposition::GONE =>
+            {
+                (Some(value), None)
+            }
+            _ => (None, Some("its route and MAC are being looked up".to_owned())),
+        },
+    };
+    let (is_healthy, check_problem) = health(service, real, facts, known);
+    let policy = match service.on_real_down {
+        OnRealDown::Keep => disposition::FORWARD,
+        OnRealDown::Drop => disposition::DROP,
+        OnRealDown::Reschedule => disposition::RESCHEDULE,
+    };
+    let disposition = match (&value, is_healthy) {
+        (None, _) if policy == disposition::RESCHEDULE => policy,
+        (None, _) => disposition::UNRESOLVED,
+        (Some(_), false) if check_problem.is_some() => policy,
+        (Some(_), _) => disposition::FORWARD,
+    };
+    let state = if real.weight == 0 {
+        RealState::Drained
+    } else if value.is_none() {
+        RealState::Unresolved
+    } else if !is_healthy {
+        RealState::Down
+    } else {
+        RealState::Up
+    };
+    let interface = match facts.next_hops.get(&target(service, real)) {
+        Some(NextHop::Resolved(egress)) => Some(egress.interface.clone()),
+        _ => None,
+    };
+    let reason = match state {
+        RealState::Up => None,
+        RealState::Drained => Some("its weight is 0".to_owned()),
+        RealState::Unresolved => way_problem,
+        RealState::Down => check_problem.or_else(|| Some("its first check is pending".to_owned())),
+    };
+    DesiredReal {
+        value: Real { disposition, ..identity_free(value.unwrap_or_default()) },
+        state,
+        reason,
+        weight: if state == RealState::Up { real.weight } else { 0 },
+        interface,
+    }
+}
+
+/// Whether a real may take connections by its check, and what the check has found wrong.
+fn health(
+    service: &ServiceSpec,
+    real: &RealSpec,
+    facts: &Facts<'_>,
+    known: Option<(Real, u32)>,
+) -> (bool, Option<String>) {
+    if service.health.is_none() {
+        return (true, None);
+    }
+    let result = facts.health.get(&check_id(service, real));
+    match result.map(|health| health.state) {
+        Some(HealthState::Up) => (true, None),
+        Some(HealthState::Down) => {
+            let error = result.and_then(|health| health.last_error.as_deref()).unwrap_or("no reason given");
+            (false, Some(format!("its health check fails: {error}")))
+        }
+        // Nothing known yet: a real that had connections given to it goes on, a new one waits for its first check.
+        Some(HealthState::Unknown) | None => (known.is_some_and(|(_, weight)| weight > 0), None),
+    }
+}
+
+/// A value without what tells whose it is: the tables fill that in.
+pub(crate) fn identity_free(value: Real) -> Real {
+    Real { address: [0; 16], service: 0, port: 0, family: 0, reserved: 0, ..value }
+}
+
+fn rewrite(director: &DirectorSpec, by: Method, address: IpAddr, egress: &Egress) -> (Option<Real>, Option<String>) {
+    let mut value = Real {
+        destination_mac: egress.destination_mac,
+        mtu: egress.mtu,
+        source_mac: egress.source_mac,
+        ifindex: egress.ifindex,
+        method: method::DIRECT,
+        disposition: disposition::FORWARD,
+        ..Real::default()
+    };
+    if by == Method::Direct {
+        return (Some(value), None);
+    }
+    let vary = director.tunnel_source_vary;
+    let source = match address {
+        IpAddr::V4(_) => {
+            value.method = method::TUNNEL_V4;
+            value.tunnel_source_vary = if vary { VARY_V4.to_be() } else { 0 };
+            let configured = director.tunnel_source_v4.map(|source| source.octets());
+            let fallback = if vary { Some(VARYING_SOURCE_V4) } else { preferred_v4(egress.source) };
+            configured.or(fallback).map(|source| {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&source);
+                bytes
+            })
+        }
+        IpAddr::V6(_) => {
+            value.method = method::TUNNEL_V6;
+            value.tunnel_source_vary = if vary { VARY_V6.to_be() } else { 0 };
+            let configured = director.tunnel_source_v6.map(|source| source.octets());
+            configured.or(if vary { Some(VARYING_SOURCE_V6) } else { preferred_v6(egress.source) })
+        }
+    };
+    match source {
+        Some(mut source) => {
+            clear(&mut source[if address.is_ipv4() { 0..4 } else { 12..16 }], value.tunnel_source_vary);
+            value.tunnel_source = source;
+            (Some(value), None)
+        }
+        None => (None, Some(format!("no source address towards {address}: set tunnel_source_v4 or tunnel_source_v6"))),
+    }
+}
+
+/// Clears the bits of a source that the datapath fills from the flow's hash.
+fn clear(bytes: &mut [u8], vary: u32) {
+    for (byte, mask) in bytes.iter_mut().zip(vary.to_ne_bytes()) {
+        *byte &= !mask;
+    }
+}
+
+fn preferred_v4(source: IpAddr) -> Option<[u8; 4]> {
+    match source {
+        IpAddr::V4(source) if !source.is_unspecified() => Some(source.octets()),
+        _ => None,
+    }
+}
+
+fn preferred_v6(source: IpAddr) -> Option<[u8; 16]> {
+    match source {
+        IpAddr::V6(source) if !source.is_unspecified() => Some(source.octets()),
+        _ => None,
+    }
+}
+
+fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredReal>) -> Pool {
+    // IPVS puts each server that is added at the head of its list: the last one comes first.
+    let members: Vec<(SocketAddr, u32)> = service
+        .reals
+        .iter()
+        .rev()
+        .map(|real| (real.endpoint(), reals.get(&real.endpoint()).map_or(0, |real| real.weight)))
+        .collect();
+    let mut flags = 0;
+    for flag in &service.scheduler_flags {
+        flags |= match flag {
+            SchedulerFlag::ShPort | SchedulerFlag::MhPort => flag::PORT,
+            SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => flag::FALLBACK,
+        };
+    }
+    let (scheduler, ring, weight_start) = match service.scheduler {
+        Scheduler::Rr => (scheduler::RR, Vec::new(), 0),
+        Scheduler::Wrr => (scheduler::WRR, Vec::new(), first_weight(service)),
+        Scheduler::Lc => (scheduler::LC, Vec::new(), 0),
+        Scheduler::Wlc => (scheduler::WLC, Vec::new(), 0),
+        Scheduler::Sh => (scheduler::SH, hash_ring(service, &members, reals, ring::source_hash), 0),
+        Scheduler::Mh => (scheduler::MH, hash_ring(service, &members, reals, ring::maglev), 0),
+    };
+    Pool { scheduler, flags, members, ring, weight_start }
+}
+
+/// wrr's current weight after the reals were added one by one, as in IPVS (`ip_vs_wrr_dest_changed` for each).
+fn first_weight(service: &ServiceSpec) -> u32 {
+    let mut weight = 0;
+    for added in 1..=service.reals.len() {
+        let weights = || service.reals[..added].iter().map(|real| real.weight);
+        let step = ring::common_divisor(weights()).max(1);
+        let heaviest = weights().max().unwrap_or(0);
+        let top = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        if weight > top || weight == 0 {
+            weight = top;
+        } else if step > 1 {
+            weight = weight / step * step + 1;
+        }
+    }
+    weight
+}
+
+/// The ring of a hash scheduler. Reals that failed have no slots, as if keepalived had removed them; drained ones keep what IPVS gives
+/// to a weight of 0: one slot in sh, none in mh.
+fn hash_ring(
+    service: &ServiceSpec,
+    members: &[(SocketAddr, u32)],
+    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    build: impl Fn(&[RingMember]) -> Vec<u16>,
+) -> Vec<u16> {
+    let is_in = |endpoint: &SocketAddr| {
+        reals.get(endpoint).is_some_and(|real| matches!(real.state, RealState::Up | RealState::Drained))
+    };
+    let indices: Vec<usize> = (0..members.len()).filter(|index| is_in(&members[*index].0)).collect();
+    let ring_members: Vec<RingMember> = indices
+        .iter()
+        .map(|index| {
+            let (endpoint, weight) = members[*index];
+            RingMember { address: folded(endpoint.ip()), port: port_of(service, endpoint), weight }
+        })
+        .collect();
+    let place =
+        |slot: u16| indices.get(slot as usize).map_or(lb_common::abi::service::RING_EMPTY, |index| *index as u16);
+    build(&ring_members).into_iter().map(place).collect()
+}
+
+fn port_of(service: &ServiceSpec, endpoint: SocketAddr) -> u16 {
+    if endpoint.port() == 0 { service.key.port } else { endpoint.port() }
+}
+
+/// An address as the hash schedulers take it: host order, IPv6 folded by XOR of its four words.
+fn folded(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            (bits as u32) ^ ((bits >> 32) as u32) ^ ((bits >> 64) as u32) ^ ((bits >> 96) as u32)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse::parse;
+
+    fn egress() -> NextHop {
+        NextHop::Resolved(Egress {
+            ifindex: 7,
+            interface: "eth0".to_owned(),
+            source_mac: [2; 6],
+            destination_mac: [4; 6],
+            source: IpAddr::from([10, 0, 0, 9]),
+            mtu: 1500,
+        })
+    }
+
+    fn spec(text: &str) -> Spec {
+        parse(text.as_bytes()).unwrap()
+    }
+
+    fn desired(
+        spec: &Spec,
+        next_hops: &BTreeMap<Target, NextHop>,
+        health: &BTreeMap<CheckId, Health>,
+    ) -> DesiredService {
+        let facts = Facts { next_hops, health, known: &|_, _| None };
+        let current = Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() };
+        effective(spec, &facts, &current).services.into_values().next().unwrap()
+    }
+
+    fn all_resolved(spec: &Spec) -> BTreeMap<Target, NextHop> {
+        targets(spec).map(|target| (target, egress())).collect()
+    }
+
+    const WRR: &str = "[[service]]\naddress = \"10.0.0.1:80\"\nscheduler = \"wrr\"\n[[service.real]]\naddress = \"10.0.1.1\"\nweight = 5\n[[service.real]]\naddress = \"10.0.1.2\"\nweight = 3\n[[service.real]]\naddress = \"10.0.1.3\"\nweight = 2\n";
+
+    #[test]
+    fn members_stand_as_in_ipvs_and_wrr_begins_as_there() {
+        let spec = spec(WRR);
+        let service = desired(&spec, &all_resolved(&spec), &BTreeMap::new());
+        let weights: Vec<u32> = service.pool.members.iter().map(|(_, weight)| *weight).collect();
+        assert_eq!(weights, [2, 3, 5]);
+        assert_eq!(service.pool.weight_start, 1);
+    }
+
+    #[test]
+    fn an_unresolved_real_gets_nothing_and_says_why() {
+        let spec = spec(WRR);
+        let mut next_hops = all_resolved(&spec);
+        let lost = targets(&spec).next().unwrap();
+        next_hops.insert(lost, NextHop::Unresolved { reason: "no answer to ARP".to_owned() });
+        let service = desired(&spec, &next_hops, &BTreeMap::new());
+        let real = &service.reals[&"10.0.1.1:80".parse().unwrap()];
+        assert_eq!(
+            (real.state, real.weight, real.value.disposition),
+            (RealState::Unresolved, 0, disposition::UNRESOLVED)
+        );
+        assert_eq!(real.reason.as_deref(), Some("no answer to ARP"));
+    }
+
+    #[test]
+    fn a_failed_real_follows_the_services_policy() {
+        for (policy, expected) in
+            [("keep", disposition::FORWARD), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
+        {
+            let text = WRR.replacen(
+                "scheduler",
+                &format!("on_real_down = \"{policy}\"\nhealth = {{ type = \"tcp\" }}\nscheduler"),
+                1,
+            );
+            let spec = spec(&text);
+            let service = &spec.services[0];
+            let down = Health {
+                state: HealthState::Down,
+                since: std::time::SystemTime::UNIX_EPOCH,
+                last_error: Some("refused".to_owned()),
+                checks: 3,
+            };
+            let health = BTreeMap::from([(check_id(service, &service.reals[0]), down)]);
+            let service = desired(&spec, &all_resolved(&spec), &health);
+            let real = &service.reals[&"10.0.1.1:80".parse().unwrap()];
+            assert_eq!((real.state, real.weight, real.value.disposition), (RealState::Down, 0, expected));
+            let pending = &service.reals[&"10.0.1.2:80".parse().unwrap()];
+            assert_eq!(
+                (pending.state, pending.weight, pending.value.disposition),
+                (RealState::Down, 0, disposition::FORWARD)
+            );
+        }
+    }
+
+    #[test]
+    fn facts_that_are_not_known_yet_change_nothing_that_works() {
+        let text = WRR.replacen("scheduler", "health = { type = \"tcp\" }\nscheduler", 1);
+        let spec = spec(&text);
+        let value = Real { disposition: disposition::FORWARD, ifindex: 3, ..Real::default() };
+        let facts = Facts { next_hops: &BTreeMap::new(), health: &BTreeMap::new(), known: &|_, _| Some((value, 5)) };
+        let desired =
+            effective(&spec, &facts, &Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() });
+        for real in desired.services.values().flat_map(|service| service.reals.values()) {
+            assert_eq!((real.state, real.value.ifindex), (RealState::Up, 3));
+        }
+    }
+
+    #[test]
+    fn a_ring_leaves_out_failed_reals_and_points_at_the_right_members() {
+        let spec = spec(&WRR.replace("wrr", "mh"));
+        let mut next_hops = all_resolved(&spec);
+        let lost = targets(&spec).next().unwrap();
+        next_hops.insert(lost, NextHop::Unresolved { reason: "gone".to_owned() });
+        let service = desired(&spec, &next_hops, &BTreeMap::new());
+        assert_eq!(service.pool.members[2].0.ip(), lost.address);
+        assert!(service.pool.ring.iter().all(|slot| *slot < 2));
+    }
+}

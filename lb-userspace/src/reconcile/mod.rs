@@ -1,0 +1,28 @@
+//! What should be in the tables, and the steps that bring it about: pure functions of Spec, facts and rows.
+//!
+//! [`effective::effective`] joins intent and facts into a [`effective::Desired`]; [`plan::plan`] compares it with the rows and lists
+//! [`plan::Op`]s; [`apply`] hands these to the dataplane, which alone writes. [`changes::changes`] says in words what differs between
+//! two Specs, for `xvs plan`.
+
+pub mod changes;
+pub mod effective;
+pub mod plan;
+
+use crate::dataplane::DataplaneError;
+use crate::dataplane::tables::Tables;
+use plan::Op;
+
+/// Carries out a plan. The caller has compared [`plan::numbers_needed`] with the room there is.
+pub fn apply(tables: &mut Tables, ops: &[Op]) -> Result<(), DataplaneError> {
+    for op in ops {
+        match op {
+            Op::SetSettings(settings) => tables.set_settings(settings),
+            Op::AddService(key) => tables.add_service(*key)?,
+            Op::SetReal { service, endpoint, real } => tables.set_real(service, *endpoint, real)?,
+            Op::SetPool { service, pool } => tables.set_pool(service, pool.clone())?,
+            Op::RemoveReal { service, endpoint, disposition } => tables.remove_real(service, *endpoint, *disposition),
+            Op::RemoveService(key) => tables.remove_service(key),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What has to be done so that the tables are as they should be: a list, in an order in which every step leaves a working director.
+//!
+//! Reals are written before the pool that names them, and taken away after the pool that does not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use lb_common::abi::real::{Real, disposition};
+use lb_common::abi::settings::Settings;
+
+use super::effective::{Desired, DesiredService, identity_free};
+use crate::dataplane::tables::{Pool, ServiceRow, Tables};
+use crate::model::ServiceKey;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Writes the director's settings.
+    SetSettings(Settings),
+    /// Gives a service a number.
+    AddService(ServiceKey),
+    /// Writes a real.
+    SetReal {
+        /// Its service.
+        service: ServiceKey,
+        /// Which one.
+        endpoint: SocketAddr,
+        /// Its value, without identity.
+        real: Real,
+    },
+    /// Publishes what a service schedules by.
+    SetPool {
+        /// The service.
+        service: ServiceKey,
+        /// Its pool.
+        pool: Pool,
+    },
+    /// Takes a real away.
+    RemoveReal {
+        /// Its service.
+        service: ServiceKey,
+        /// Which one.
+        endpoint: SocketAddr,
+        /// What its connections meet from now on.
+        disposition: u8,
+    },
+    /// Takes a service away.
+    RemoveService(ServiceKey),
+}
+
+/// The tables as a plan sees them.
+pub trait Observed {
+    /// Every service that has a number.
+    fn services(&self) -> &BTreeMap<ServiceKey, ServiceRow>;
+    /// The value of a real's number.
+    fn real(&self, number: u32) -> Option<Real>;
+    /// The settings.
+    fn settings(&self) -> Settings;
+}
+
+impl Observed for Tables {
+    fn services(&self) -> &BTreeMap<ServiceKey, ServiceRow> {
+        self.services()
+    }
+    fn real(&self, number: u32) -> Option<Real> {
+        self.real(number)
+    }
+    fn settings(&self) -> Settings {
+        self.settings()
+    }
+}
+
+/// The steps from `observed` to `desired`; none when they agree.
+pub fn plan(desired: &Desired, observed: &impl Observed) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for key in observed.services().keys().filter(|key| !desired.services.contains_key(key)) {
+        ops.push(Op::RemoveService(*key));
+    }
+    if observed.settings() != desired.settings {
+        ops.push(Op::SetSettings(desired.settings));
+    }
+    for (key, service) in &desired.services {
+        let row = observed.services().get(key);
+        if row.is_none() {
+            ops.push(Op::AddService(*key));
+        }
+        plan_service(&mut ops, *key, service, row, observed);
+    }
+    ops
+}
+
+fn plan_service(
+    ops: &mut Vec<Op>,
+    key: ServiceKey,
+    service: &DesiredService,
+    row: Option<&ServiceRow>,
+    observed: &impl Observed,
+) {
+    let current =
+        |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).and_then(|number| observed.real(*number));
+    for (endpoint, real) in &service.reals {
+        if current(endpoint).map(identity_free) != Some(real.value) {
+            ops.push(Op::SetReal { service: key, endpoint: *endpoint, real: real.value });
+        }
+    }
+    if row.is_none_or(|row| row.pool != service.pool) {
+        ops.push(Op::SetPool { service: key, pool: service.pool.clone() });
+    }
+    for endpoint in
+        row.into_iter().flat_map(|row| row.reals.keys()).filter(|endpoint| !service.reals.contains_key(endpoint))
+    {
+        let meets = current(endpoint).map_or(disposition::GONE, |real| real.disposition);
+        if meets != service.removed_disposition {
+            ops.push(Op::RemoveReal { service: key, endpoint: *endpoint, disposition: service.removed_disposition });
+        }
+    }
+}
+
+/// How many numbers a plan needs for new reals and services; compared with [`Tables::room`] before anything is done.
+pub fn numbers_needed(ops: &[Op], observed: &impl Observed) -> (usize, usize) {
+    let is_new = |service: &ServiceKey, endpoint: &SocketAddr| {
+        observed.services().get(service).is_none_or(|row| !row.reals.contains_key(endpoint))
+    };
+    let reals = ops
+        .iter()
+        .filter(|op| matches!(op, Op::SetReal { service, endpoint, .. } if is_new(service, endpoint)))
+        .count();
+    let services = ops.iter().filter(|op| matches!(op, Op::AddService(_))).count();
+    (reals, services)
+}
