@@ -17,7 +17,7 @@ use lb_common::abi::names::{PINNED, PROGRAM_DIRECTOR};
 use lb_common::abi::settings::Settings;
 use nix::net::if_::if_nametoindex;
 
-use super::pins::{Geometry, Pins};
+use super::pins::{Geometry, Pins, interface_name};
 use super::{DataplaneError, objects};
 
 /// How a program is to be attached.
@@ -54,7 +54,12 @@ pub struct Attached {
 impl Loaded {
     /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
     /// `verifier_log`.
-    pub fn load(pins: &Pins, geometry: &Geometry, settings: &Settings, verifier_log: &Path) -> Result<Self, DataplaneError> {
+    pub fn load(
+        pins: &Pins,
+        geometry: &Geometry,
+        settings: &Settings,
+        verifier_log: &Path,
+    ) -> Result<Self, DataplaneError> {
         let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
         program(&mut object)?.load().map_err(|error| refused(error, verifier_log))?;
         Ok(Self { object, links: BTreeMap::new() })
@@ -65,7 +70,12 @@ impl Loaded {
         Self::loader(None, geometry, settings, objects::DIRECTOR)
     }
 
-    fn loader(pins: Option<&Pins>, geometry: &Geometry, settings: &Settings, object: &[u8]) -> Result<Ebpf, DataplaneError> {
+    fn loader(
+        pins: Option<&Pins>,
+        geometry: &Geometry,
+        settings: &Settings,
+        object: &[u8],
+    ) -> Result<Ebpf, DataplaneError> {
         let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
         let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
         let mut loader = EbpfLoader::new();
@@ -98,9 +108,13 @@ impl Loaded {
         let pinned_modes = [true, false].map(|is_native| (is_native, pins.link(interface, ifindex, is_native)));
         let existing = pinned_modes.into_iter().find(|(_, path)| path.exists());
         let (link, is_native) = if let Some((is_native, path)) = existing {
-            let pinned = PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+            let pinned =
+                PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
             let id = program
-                .attach_to_link(XdpLink::try_from(FdLink::from(pinned)).map_err(|e| DataplaneError::other(path.display().to_string(), e))?)
+                .attach_to_link(
+                    XdpLink::try_from(FdLink::from(pinned))
+                        .map_err(|e| DataplaneError::other(path.display().to_string(), e))?,
+                )
                 .map_err(|e| DataplaneError::other(format!("updating the link on {interface}"), chain(&e)))?;
             (fd_link(program, id, interface)?, is_native)
         } else {
@@ -120,11 +134,11 @@ impl Loaded {
         let mut gone = Vec::new();
         for entry in entries(&pins.links())? {
             let Some(interface) = interface_of(&entry) else { continue };
-            if !wanted.iter().any(|name| name == interface) {
+            if !wanted.contains(&interface) {
                 let path = pins.links().join(&entry);
                 fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-                self.links.remove(interface);
-                gone.push(interface.to_owned());
+                self.links.remove(&interface);
+                gone.push(interface);
             }
         }
         Ok(gone)
@@ -145,7 +159,9 @@ pub fn map_of<'a>(object: &'a Ebpf, name: &str) -> Result<&'a MapData, Dataplane
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program = object.program_mut(PROGRAM_DIRECTOR).ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
+    let program = object
+        .program_mut(PROGRAM_DIRECTOR)
+        .ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
     program.try_into().map_err(|e| DataplaneError::other(PROGRAM_DIRECTOR, e))
 }
 
@@ -173,14 +189,17 @@ fn attach_new(program: &mut Xdp, interface: &str, mode: Mode) -> Result<(FdLink,
 fn fd_link(program: &mut Xdp, id: aya::programs::xdp::XdpLinkId, interface: &str) -> Result<FdLink, DataplaneError> {
     let link = program.take_link(id).map_err(|e| DataplaneError::other(format!("link on {interface}"), chain(&e)))?;
     link.try_into().map_err(|_| {
-        DataplaneError::other(format!("link on {interface}"), "the kernel gave no bpf_link (another XDP program is attached, or the kernel is older than 5.9)")
+        DataplaneError::other(
+            format!("link on {interface}"),
+            "the kernel gave no bpf_link (another XDP program is attached, or the kernel is older than 5.9)",
+        )
     })
 }
 
 /// Removes links of the same name whose interface has been made anew.
 fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
     for entry in entries(&pins.links())? {
-        if interface_of(&entry) == Some(interface) {
+        if interface_of(&entry).as_deref() == Some(interface) {
             let path = pins.links().join(&entry);
             fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
         }
@@ -189,8 +208,8 @@ fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError>
 }
 
 /// Interface name of a link's pin, `NAME-INDEX-MODE`.
-fn interface_of(pin: &str) -> Option<&str> {
-    pin.rsplitn(3, '-').nth(2)
+fn interface_of(pin: &str) -> Option<String> {
+    pin.rsplitn(3, '-').nth(2).map(interface_name)
 }
 
 fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
@@ -212,7 +231,10 @@ fn refused(error: ProgramError, log: &Path) -> DataplaneError {
     let text = format!("{io_error}\n{verifier_log}");
     match log.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(log, text)) {
         Ok(()) => DataplaneError::Verifier { program: PROGRAM_DIRECTOR, log: log.to_owned() },
-        Err(write) => DataplaneError::other("the kernel's verifier refused the program", format!("{io_error}, and its log could not be written to {}: {write}", log.display())),
+        Err(write) => DataplaneError::other(
+            "the kernel's verifier refused the program",
+            format!("{io_error}, and its log could not be written to {}: {write}", log.display()),
+        ),
     }
 }
 
