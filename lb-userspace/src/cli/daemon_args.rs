@@ -134,7 +134,9 @@ mod tests {
         assert!(parsed("realserver join").is_err());
         assert!(parsed("realserver join --vip 10.0.0.1 --tunnel").is_err());
         let Ok(Verbs::Realserver(args)) = parsed("realserver leave --state-dir /x") else { panic!("not a real") };
-        assert!(matches!(args.command, RealserverCommand::Leave) && args.state_dir == PathBuf::from("/x"));
+        assert!(
+            matches!(args.command, RealserverCommand::Leave) && args.state_dir.as_path() == std::path::Path::new("/x")
+        );
         let Ok(Verbs::VethPeer(VethPeerCommand::Attach(args))) = parsed("veth-peer attach a b") else {
             panic!("not attach")
         };
