@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::daemon_args::{DaemonArgs, DetachArgs, RealserverCommand, VethPeerCommand};
+use super::daemon_args::{DaemonArgs, DetachArgs, RealserverArgs, VethPeerCommand};
 use crate::{
     api::{DEFAULT_SOCKET, types::DEFAULT_CONNECTION_LIMIT},
     model::{
@@ -90,8 +90,7 @@ pub enum Command {
     /// Take the director's program off its interfaces and remove its tables; needs that no daemon runs
     Detach(DetachArgs),
     /// Set up this machine as a real server
-    #[command(subcommand)]
-    Realserver(RealserverCommand),
+    Realserver(RealserverArgs),
     /// Prepare the other end of a director's veth device
     #[command(subcommand, name = "veth-peer")]
     VethPeer(VethPeerCommand),

@@ -48,6 +48,19 @@ pub enum ModeArg {
     Generic,
 }
 
+/// `xvs detach`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  xvs detach\n  xvs detach --pin-dir /sys/fs/bpf/xvs-b\n\n\
+                        Packets go to the kernel from then on; connections and counters are forgotten.")]
+pub struct DetachArgs {
+    /// Where the maps and links are pinned
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/xvs")]
+    pub pin_dir: PathBuf,
+}
+
+/// Where a real server's or veth peer's links are pinned.
+pub const HOST_PINS: &str = "/sys/fs/bpf/xvs-host";
+
 /// `xvs realserver`
 #[derive(Debug, Clone, Args)]
 pub struct RealserverArgs {
@@ -137,7 +150,9 @@ mod tests {
         assert!(parsed("realserver join").is_err());
         assert!(parsed("realserver join --vip 10.0.0.1 --tunnel").is_err());
         let Ok(Verbs::Realserver(args)) = parsed("realserver leave --state-dir /x") else { panic!("not a real") };
-        assert!(matches!(args.command, RealserverCommand::Leave) && args.state_dir == "/x");
+        assert!(
+            matches!(args.command, RealserverCommand::Leave) && args.state_dir.as_path() == std::path::Path::new("/x")
+        );
         let Ok(Verbs::VethPeer(VethPeerCommand::Attach(args))) = parsed("veth-peer attach a b") else {
             panic!("not attach")
         };

@@ -5,16 +5,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::daemon_args::{DaemonArgs, DetachArgs, HOST_PINS, JoinArgs, ModeArg, RealserverCommand, VethPeerCommand};
+use super::daemon_args::{DaemonArgs, DetachArgs, HOST_PINS, ModeArg, RealserverArgs, RealserverCommand, RealserverJoinArgs, VethPeerCommand};
 use super::{CliError, output::Output};
 use crate::api::socket::Socket;
 use crate::daemon::{self, DEFAULT_CONNECTIONS, DEFAULT_REALS, DaemonError, Options};
 use crate::dataplane::attach::{Decapsulator, VethPeer};
 use crate::dataplane::loader::Mode;
 use crate::realserver::{self, Paths, Status};
-
-/// Where a real server keeps what it has changed.
-const STATE_DIR: &str = "/var/lib/xvs";
 
 pub(super) fn daemon(args: DaemonArgs, socket: PathBuf) -> Result<(), CliError> {
     let DaemonArgs { config, interfaces, mode, pin_dir, state_dir, connections, reals, log } = args;
@@ -43,10 +40,10 @@ pub(super) fn detach(args: &DetachArgs, socket: &Path) -> Result<(), CliError> {
     }
 }
 
-pub(super) async fn realserver(command: RealserverCommand, out: &Output) -> Result<(), CliError> {
-    let paths = Paths::new(Path::new(STATE_DIR));
+pub(super) async fn realserver(args: RealserverArgs, out: &Output) -> Result<(), CliError> {
+    let paths = Paths::new(&args.state_dir);
     let pins = Path::new(HOST_PINS);
-    match command {
+    match args.command {
         RealserverCommand::Join(args) => join(args, &paths, pins, out).await,
         RealserverCommand::Leave => {
             let left = realserver::leave(&paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
@@ -59,8 +56,8 @@ pub(super) async fn realserver(command: RealserverCommand, out: &Output) -> Resu
     }
 }
 
-async fn join(args: JoinArgs, paths: &Paths, pins: &Path, out: &Output) -> Result<(), CliError> {
-    let JoinArgs { vips, tunnel, interfaces } = args;
+async fn join(args: RealserverJoinArgs, paths: &Paths, pins: &Path, out: &Output) -> Result<(), CliError> {
+    let RealserverJoinArgs { vips, tunnel, interfaces } = args;
     let before = realserver::status(paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
     let all: BTreeSet<IpAddr> = before.vips.iter().map(|vip| vip.address).chain(vips.iter().copied()).collect();
     let decap = Decapsulator::new(pins, &all.into_iter().collect::<Vec<_>>());

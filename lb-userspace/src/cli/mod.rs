@@ -63,7 +63,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Stats => on_runtime(show::stats(&client, &out)),
         Command::Daemon(args) => host::daemon(args, socket),
         Command::Detach(args) => host::detach(&args, &socket),
-        Command::Realserver(command) => on_runtime(host::realserver(command, &out)),
+        Command::Realserver(args) => on_runtime(host::realserver(args, &out)),
         Command::VethPeer(command) => host::veth_peer(command, &out),
         Command::Man(args) => documents::man(&args.directory),
         Command::Completions(args) => documents::completions(args.shell, &out),
