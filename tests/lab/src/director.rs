@@ -26,7 +26,7 @@ pub struct DirectorOptions {
     pub binary: PathBuf,
     /// Interfaces; empty takes all ports of the host.
     pub interfaces: Vec<String>,
-    /// A configuration file.
+    /// A configuration file; none starts without services.
     pub config: Option<PathBuf>,
     /// Further arguments of `xvs daemon`.
     pub arguments: Vec<String>,
@@ -71,9 +71,7 @@ impl Director {
         for interface in interfaces(topology, options)? {
             command.args(["--interface", &interface]);
         }
-        if let Some(config) = &options.config {
-            command.arg("--config").arg(config);
-        }
+        command.arg("--config").arg(config_file(options, &directory)?);
         command.args(&options.arguments);
         let mut director = Self {
             binary: options.binary.clone(),
@@ -237,6 +235,16 @@ fn interfaces(topology: &Topology, options: &DirectorOptions) -> Result<Vec<Stri
         .host(&options.host)
         .ok_or_else(|| LabError::NoHost { topology: topology.plan().name.to_owned(), host: options.host.clone() })?;
     Ok(host.ports.iter().map(|port| port.interface.clone()).collect())
+}
+
+/// The configuration to start with. Always one of ours: the default would be the machine's /etc/xvs/xvs.toml.
+fn config_file(options: &DirectorOptions, directory: &Path) -> Result<PathBuf, LabError> {
+    if let Some(config) = &options.config {
+        return Ok(config.clone());
+    }
+    let empty = directory.join("empty.toml");
+    fs::write(&empty, "").map_err(LabError::io(format!("write {}", empty.display())))?;
+    Ok(empty)
 }
 
 fn send(child: &Child, signal: Signal) {

@@ -7,6 +7,8 @@
 //! | `topology.rs` | builds a plan from namespaces, veth pairs and bridges |
 //! | `netns.rs` | one network namespace, deleted when dropped |
 //! | `director.rs` | an `xvs daemon` in a namespace, and the CLI against it |
+//! | `prepare.rs` | what reals and switch need for it |
+//! | `cluster.rs` | all of these together, ready for requests |
 //! | `real.rs` | an nginx that says its own name |
 //! | `load/` | a bounded HTTP load generator that counts who answered |
 //! | `wrk.rs` | the wrk tool, for rates our generator cannot reach |
@@ -17,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cluster;
 pub mod director;
 pub mod error;
 pub mod load;
@@ -24,6 +27,7 @@ pub mod name;
 pub mod netns;
 pub mod paths;
 pub mod plan;
+pub mod prepare;
 pub mod process;
 pub mod real;
 pub mod residue;
@@ -31,6 +35,7 @@ pub mod run;
 pub mod topology;
 pub mod wrk;
 
+pub use cluster::Cluster;
 pub use director::{Director, DirectorOptions};
 pub use error::LabError;
 pub use name::LabName;

@@ -86,7 +86,7 @@ impl Network {
 /// The hexadecimal number that is written with the decimal digits of `n`.
 fn digits(n: u8) -> u16 {
     let n = u16::from(n);
-    (n / 100) << 8 | (n / 10 % 10) << 4 | n % 10
+    (n / 100) << 8 | (n / 10 % 10) << 4 | (n % 10)
 }
 
 /// The `n`-th address clients are served on (0 to [`VIPS`] - 1): 10.77.0.100, fd77::100 and following.

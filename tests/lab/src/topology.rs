@@ -7,8 +7,7 @@
 //! - bridges learn and forward at once (no spanning tree, no multicast snooping), IPv6 addresses are usable at once (no
 //!   duplicate address detection).
 //!
-//! What is not: the program on the peers of the director's ports that `XDP_TX` needs. That is `xvs veth-peer attach`,
-//! see [`Topology::attach_peers`].
+//! What is not: the program on the peers of the director's ports that `XDP_TX` needs: [`crate::prepare::switch`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -90,14 +89,6 @@ impl Topology {
 
     fn no_host(&self, host: &str) -> LabError {
         LabError::NoHost { topology: self.plan.name.to_owned(), host: host.to_owned() }
-    }
-
-    /// Attaches the pass-only program of `xvs` to the peers of the director's ports, so that frames sent by XDP arrive.
-    pub fn attach_peers(&self, xvs: &Path) -> Result<(), LabError> {
-        let ports = self.plan.switch_ports(plan::DIRECTOR);
-        let mut command = self.netns(plan::SWITCH)?.command(xvs);
-        command.args(["veth-peer", "attach"]).args(&ports);
-        run::succeed(&mut command).map(drop)
     }
 
     /// Leaves everything in place when this value is dropped.
