@@ -6,6 +6,7 @@ use lb_lab::plan::{self, Plan};
 use lb_lab::residue::{Residue, Scope};
 use lb_lab::{Cluster, DirectorOptions, LabName, Topology, paths, run};
 
+use crate::reap::Reaper;
 use crate::scene::Service;
 use crate::{cargo, out, root, scene, setup};
 
@@ -84,6 +85,8 @@ fn up(arguments: &UpArguments) -> anyhow::Result<()> {
     if !Residue::find(&Scope::Lab(lab.clone())).is_empty() {
         bail!("laboratory `{lab}` is there already: `cargo xtask lab down --name {lab}` removes it");
     }
+    // Removes the half of it when this is interrupted on the way.
+    let reaper = Reaper::start(lab)?;
     let mut options = DirectorOptions::standard()?;
     options.binary.clone_from(&xvs);
     let plan = arguments.topology.plan(usize::from(arguments.reals));
@@ -91,6 +94,7 @@ fn up(arguments: &UpArguments) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(lab, plan, &options).context("the laboratory does not start")?;
     scene::apply(&cluster, &services).context("the services do not start")?;
     cluster.keep();
+    reaper.release();
     let topology = cluster.topology();
     out::line(how_to_play(topology, &services, &cluster.director().socket().to_string_lossy(), &xvs.to_string_lossy()));
     Ok(())

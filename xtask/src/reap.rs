@@ -15,6 +15,11 @@ use lb_lab::residue::{Residue, Scope};
 const ROUNDS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What the builder says when it has removed everything itself; without a word the reaper looks twice.
+const DONE: &str = "done";
+/// What it says when the laboratory is to stay.
+const KEEP: &str = "keep";
+
 #[derive(Debug, Args)]
 pub(crate) struct ReapArguments {
     /// The laboratory to remove
@@ -22,8 +27,17 @@ pub(crate) struct ReapArguments {
 }
 
 pub(crate) fn run(arguments: &ReapArguments) -> anyhow::Result<()> {
-    let mut ignored = Vec::new();
-    let orderly = std::io::stdin().read_to_end(&mut ignored).is_ok() && !ignored.is_empty();
+    let mut last_words = String::new();
+    let heard = std::io::stdin().read_to_string(&mut last_words);
+    match heard.map(|_| last_words.as_str()) {
+        Ok(KEEP) => Ok(()),
+        Ok(DONE) => clean(arguments, true),
+        _ => clean(arguments, false),
+    }
+}
+
+/// Removes what is left; when the builder did not end in order, also what shows up a little later.
+fn clean(arguments: &ReapArguments, orderly: bool) -> anyhow::Result<()> {
     let scope = Scope::Lab(arguments.lab.clone());
     let mut outcome = Ok(());
     for _ in 0..ROUNDS {
@@ -48,7 +62,10 @@ fn clean_twice(scope: &Scope) -> bool {
 
 /// The builder's end of it. Declare it before the laboratory, so that it is dropped after.
 #[derive(Debug)]
-pub(crate) struct Reaper(Child);
+pub(crate) struct Reaper {
+    child: Child,
+    last_words: &'static str,
+}
 
 impl Reaper {
     /// Starts the reaper for a laboratory that is about to be built.
@@ -62,16 +79,20 @@ impl Reaper {
             .process_group(0)
             .spawn()
             .context("cannot start the process that cleans up")?;
-        Ok(Self(child))
+        Ok(Self { child, last_words: DONE })
+    }
+
+    /// Lets the laboratory stay.
+    pub(crate) fn release(mut self) {
+        self.last_words = KEEP;
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        if let Some(mut stdin) = self.0.stdin.take() {
-            // Any byte says that the builder ended in order; without it the reaper looks twice.
-            let _ = stdin.write_all(b"done");
+        if let Some(mut stdin) = self.child.stdin.take() {
+            let _ = stdin.write_all(self.last_words.as_bytes());
         }
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -21,6 +22,8 @@ pub const PORT: u16 = 80;
 pub const HEADER: &str = "X-Real";
 /// How long nginx may take to start or to stop.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long killed workers may take to be gone.
+const GONE: Duration = Duration::from_secs(2);
 
 /// The nginx of one real server; killed when dropped.
 #[derive(Debug)]
@@ -89,14 +92,19 @@ impl Real {
         self.signal(Signal::SIGKILL);
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
+            // The worker is not our child and may accept for a moment longer than the master lives.
+            let _ = run::wait_for("end of the nginx workers", GONE, || match signal_group(&child, None) {
+                Err(Errno::ESRCH) => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            });
         }
     }
 
     fn signal(&self, signal: Signal) {
-        let Some(child) = &self.child else { return };
-        let Ok(pid) = i32::try_from(child.id()) else { return };
-        // Not waited for yet, so the group is still this nginx's.
-        let _ = killpg(Pid::from_raw(pid), signal);
+        if let Some(child) = &self.child {
+            // Not waited for yet, so the group is still this nginx's.
+            let _ = signal_group(child, Some(signal));
+        }
     }
 
     /// How many requests it has answered since its first start, health checks not among them.
@@ -123,6 +131,12 @@ impl Drop for Real {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Signals a child's process group, or with `None` asks whether anybody is in it.
+fn signal_group(child: &Child, signal: Option<Signal>) -> Result<(), Errno> {
+    let pid = i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?;
+    killpg(Pid::from_raw(pid), signal)
 }
 
 /// The nginx configuration: all paths below `directory`, in the foreground, one worker.

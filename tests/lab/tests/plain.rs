@@ -155,6 +155,22 @@ fn a_load_without_a_bound_ends_when_told() {
 }
 
 #[test]
+fn a_panic_leaves_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    }
+    let lab = LabName::unique("panic").unwrap();
+    let unwound = std::panic::catch_unwind(|| {
+        let topology = Topology::build(&lab, Plan::one_arm(1)).unwrap();
+        let _real = Real::start(&topology, "real1").unwrap();
+        panic!("on purpose");
+    });
+    assert!(unwound.is_err());
+    assert_eq!(Residue::find(&Scope::Lab(lab)).lines(), Vec::<String>::new());
+}
+
+#[test]
 fn residue_of_a_killed_laboratory_is_found_and_removed() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: network namespaces need root");
