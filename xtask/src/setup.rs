@@ -102,7 +102,7 @@ const RUST_SERVER: &str = "is static.rust-lang.org reachable?";
 fn rustup(arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("rustup").args(arguments).output().context("cannot run rustup")?;
     if !output.status.success() {
-        bail!("`rustup {}` failed: {}", arguments.join(" "), last_line(&output));
+        bail!("`rustup {}` failed: {}", arguments.join(" "), cause(&output));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -157,10 +157,7 @@ fn packages() -> anyhow::Result<()> {
         .output()
         .context("cannot run sh")?;
     if !output.status.success() {
-        bail!(
-            "Debian packages {names} could not be installed: {} (is the package mirror reachable?)",
-            last_line(&output)
-        );
+        bail!("Debian packages {names} could not be installed: {} (is the package mirror reachable?)", cause(&output));
     }
     Ok(())
 }
@@ -169,16 +166,21 @@ fn packages() -> anyhow::Result<()> {
 fn install(program: &str, arguments: &[&str], hint: &str) -> anyhow::Result<()> {
     let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
     if !output.status.success() {
-        bail!("`{program} {}` failed: {} ({hint})", arguments.join(" "), last_line(&output));
+        bail!("`{program} {}` failed: {} ({hint})", arguments.join(" "), cause(&output));
     }
     Ok(())
 }
 
-/// The last line a failed program wrote.
-fn last_line(output: &Output) -> String {
+/// What a failed program gave as the reason: its last line that begins like an error, or else its last line.
+fn cause(output: &Output) -> String {
     let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-    let text = String::from_utf8_lossy(said);
-    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no message").to_owned()
+    reason(&String::from_utf8_lossy(said))
+}
+
+fn reason(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.starts_with("error:") || line.starts_with("E: ");
+    lines().rfind(is_error).or_else(|| lines().next_back()).unwrap_or("no message").to_owned()
 }
 
 #[cfg(test)]
@@ -207,6 +209,14 @@ mod tests {
         assert!(is_linker("bpf-linker 0.10.4\n"));
         assert!(!is_linker("bpf-linker 0.11.0\n"));
         assert!(!is_linker(""));
+    }
+
+    #[test]
+    fn the_reason_is_the_error_line() {
+        assert_eq!(reason("info: x\nerror: could not download\n  22: <unknown>\n"), "error: could not download");
+        assert_eq!(reason("Err:1 http://deb\nE: Unable to locate package wrk\n\n"), "E: Unable to locate package wrk");
+        assert_eq!(reason("it broke\n\n"), "it broke");
+        assert_eq!(reason(""), "no message");
     }
 
     #[test]

@@ -34,6 +34,26 @@ pub fn kill_in_namespace(path: &Path) {
     kill_and_wait(&in_namespace(path), || in_namespace(path));
 }
 
+/// Pids of the processes in a process group, those that have ended and were not waited for left out.
+pub fn in_group(group: i32) -> Vec<i32> {
+    pids()
+        .into_iter()
+        .filter(|pid| {
+            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+            group_of(&stat) == Some(group)
+        })
+        .collect()
+}
+
+/// Process group out of a /proc/PID/stat, `None` for a zombie. The second word is the name in parentheses and may hold
+/// anything, parentheses too.
+fn group_of(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace();
+    let (state, _parent, group) = (words.next()?, words.next()?, words.next()?);
+    if state == "Z" { None } else { group.parse().ok() }
+}
+
 /// Pids of laboratory programs whose command line carries `needle` (a path of the laboratory).
 pub fn by_command_line(needle: &str) -> Vec<i32> {
     pids()
@@ -104,6 +124,15 @@ mod tests {
         let other = "/w/xvs\0daemon\0--pin-dir\0/sys/fs/bpf/xvs-lab-demo-2\0";
         assert!(!is_lab_program(other, "xvs-lab-demo"));
         assert!(is_lab_program(other, "xvs-lab-demo-2"));
+    }
+
+    #[test]
+    fn a_group_is_read_past_any_name() {
+        assert_eq!(group_of("7 (ng) inx) S 1 42 42 0 -1"), Some(42));
+        assert_eq!(group_of("7 (nginx) Z 1 42 42 0 -1"), None);
+        assert_eq!(group_of("7"), None);
+        let (me, group) = (i32::try_from(std::process::id()).unwrap(), nix::unistd::getpgrp().as_raw());
+        assert!(in_group(group).contains(&me));
     }
 
     #[test]

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::{LabError, Topology, run};
+use crate::{LabError, Topology, process, run};
 
 /// The port nginx listens on, in both families.
 pub const PORT: u16 = 80;
@@ -93,9 +92,10 @@ impl Real {
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
             // The worker is not our child and may accept for a moment longer than the master lives.
-            let _ = run::wait_for("end of the nginx workers", GONE, || match signal_group(&child, None) {
-                Err(Errno::ESRCH) => Ok(()),
-                seen => Err(format!("{seen:?}")),
+            let group = i32::try_from(child.id()).unwrap_or_default();
+            let _ = run::wait_for("end of the nginx workers", GONE, || match process::in_group(group) {
+                left if left.is_empty() => Ok(()),
+                left => Err(format!("{left:?}")),
             });
         }
     }
@@ -103,7 +103,7 @@ impl Real {
     fn signal(&self, signal: Signal) {
         if let Some(child) = &self.child {
             // Not waited for yet, so the group is still this nginx's.
-            let _ = signal_group(child, Some(signal));
+            let _ = i32::try_from(child.id()).map(|pid| killpg(Pid::from_raw(pid), signal));
         }
     }
 
@@ -131,12 +131,6 @@ impl Drop for Real {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Signals a child's process group, or with `None` asks whether anybody is in it.
-fn signal_group(child: &Child, signal: Option<Signal>) -> Result<(), Errno> {
-    let pid = i32::try_from(child.id()).map_err(|_| Errno::ESRCH)?;
-    killpg(Pid::from_raw(pid), signal)
 }
 
 /// The nginx configuration: all paths below `directory`, in the foreground, one worker.
