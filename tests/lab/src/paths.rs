@@ -19,5 +19,9 @@ pub fn target() -> PathBuf {
 /// The `xvs` binary under test: the one `XVS_BIN` names, else the release build of this working copy.
 pub fn xvs() -> Result<PathBuf, LabError> {
     let path = std::env::var_os("XVS_BIN").map_or_else(|| target().join("release/xvs"), PathBuf::from);
-    if path.is_file() { Ok(path) } else { Err(LabError::NoBinary(path.display().to_string())) }
+    // Absolute, as it is run from other directories too.
+    match path.canonicalize() {
+        Ok(absolute) if absolute.is_file() => Ok(absolute),
+        _ => Err(LabError::NoBinary(path.display().to_string())),
+    }
 }
