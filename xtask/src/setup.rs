@@ -117,7 +117,7 @@ fn linker() -> anyhow::Result<()> {
     if seen.is_ok_and(|output| is_linker(&String::from_utf8_lossy(&output.stdout))) {
         return Ok(());
     }
-    out::line(format_args!("setup: installing bpf-linker {BPF_LINKER} (about a minute)"));
+    out::line(format_args!("setup: installing bpf-linker {BPF_LINKER} (a minute or two)"));
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     install(
         &cargo,

@@ -12,6 +12,9 @@ use crate::LabError;
 pub const PREFIX: &str = "xvs-lab-";
 /// Where BPF objects are pinned.
 pub const BPFFS: &str = "/sys/fs/bpf";
+/// Where `xvs realserver` and `xvs veth-peer` pin the links of a host, whatever its namespace: the names end in the number
+/// of the namespace, or in that and `-vips`.
+pub const HOST_PINS: &str = "/sys/fs/bpf/xvs-host";
 /// Where `ip netns` keeps its handles.
 pub const NETNS_DIR: &str = "/run/netns";
 /// Between laboratory and host in a namespace's name: not allowed in a laboratory name, so `demo` never matches `demo-2`.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{LabError, Topology, plan, run};
+use crate::{LabError, Topology, name, plan, run};
 
 /// Something that was prepared, and the command that undoes it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ impl Drop for Prepared {
         if let Some(mut undo) = self.undo.take() {
             // Nothing can be done about a failure here; the residue check reports what stays.
             let _ = run::output(&mut undo);
+            // The folder of such pins, once nobody else on this machine has any in it.
+            let _ = std::fs::remove_dir(name::HOST_PINS);
         }
     }
 }
@@ -34,7 +36,9 @@ impl Drop for Prepared {
 pub fn real(topology: &Topology, xvs: &Path, host: &str, vips: &[IpAddr], tunnel: bool) -> Result<Prepared, LabError> {
     let namespace = topology.netns(host)?;
     let mut join = namespace.command(xvs);
-    join.args(["realserver", "join"]);
+    // A record of this laboratory's own: the machine may be a real server itself.
+    let state = topology.directory().join(host).join("realserver");
+    join.args(["realserver", "join", "--state-dir"]).arg(&state);
     for vip in vips {
         join.arg("--vip").arg(vip.to_string());
     }
@@ -46,7 +50,7 @@ pub fn real(topology: &Topology, xvs: &Path, host: &str, vips: &[IpAddr], tunnel
     }
     run::succeed(&mut join)?;
     let mut leave = namespace.command(xvs);
-    leave.args(["realserver", "leave"]);
+    leave.args(["realserver", "leave", "--state-dir"]).arg(&state);
     Ok(Prepared { undo: Some(leave) })
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,7 +27,7 @@ pub struct Residue {
     pub namespaces: Vec<String>,
     /// Links in the namespace of the caller whose name carries the prefix.
     pub links: Vec<String>,
-    /// Entries of /sys/fs/bpf.
+    /// Entries of /sys/fs/bpf, and those below [`name::HOST_PINS`] that belong to the namespaces found.
     pub pins: Vec<PathBuf>,
     /// Entries of the temporary directory.
     pub directories: Vec<PathBuf>,
@@ -55,7 +56,7 @@ impl Residue {
                 .iter()
                 .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
                 .collect(),
-            pins: entries(Path::new(name::BPFFS), ours),
+            pins: [entries(Path::new(name::BPFFS), ours), host_pins(&namespaces)].concat(),
             directories: entries(&std::env::temp_dir(), ours),
         }
     }
@@ -84,17 +85,36 @@ impl Residue {
             pids.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}/ns/net")).exists()).collect()
         });
         let mut outcome = Ok(());
+        // Before their namespaces: afterwards nothing tells whose they are.
+        for pin in &self.pins {
+            outcome = outcome.and(remove_tree(pin));
+        }
+        // Only when nothing else is in it.
+        let _ = fs::remove_dir(name::HOST_PINS);
         for namespace in &self.namespaces {
             outcome = outcome.and(netns::delete(namespace));
         }
         for link in &self.links {
             outcome = outcome.and(run::succeed(Command::new("ip").args(["link", "delete", link])).map(drop));
         }
-        for path in self.pins.iter().chain(&self.directories) {
+        for path in &self.directories {
             outcome = outcome.and(remove_tree(path));
         }
         outcome
     }
+}
+
+/// Pins that reals and switch ports of these namespaces have left.
+fn host_pins(namespaces: &[PathBuf]) -> Vec<PathBuf> {
+    let numbers: Vec<String> =
+        namespaces.iter().filter_map(|path| Some(fs::metadata(path).ok()?.ino().to_string())).collect();
+    entries(Path::new(name::HOST_PINS), |entry| numbers.iter().any(|number| is_pin_of(entry, number)))
+}
+
+/// Whether a pin's name ends in a namespace's number.
+fn is_pin_of(entry: &str, number: &str) -> bool {
+    let entry = entry.strip_suffix("-vips").unwrap_or(entry);
+    entry.strip_suffix(number).is_some_and(|rest| rest.ends_with('-'))
 }
 
 /// Ids of all XDP links the kernel holds, as far as bpftool is there to say; without it `None`. For comparing before and
@@ -131,6 +151,14 @@ fn entries(directory: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pin_belongs_to_the_namespace_it_ends_in() {
+        assert!(is_pin_of("xvs_pass-real1-0-6-4026532453", "4026532453"));
+        assert!(is_pin_of("xvs_decap-eth0-2-4026532384-vips", "4026532384"));
+        assert!(!is_pin_of("xvs_decap-eth0-2-4026532384", "026532384"));
+        assert!(!is_pin_of("xvs_decap-eth0-2-4026532384", "4026532453"));
+    }
 
     #[test]
     fn a_directory_of_a_laboratory_is_found_and_removed() {

@@ -24,7 +24,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Requests in each phase
-    #[arg(long, value_name = "N", default_value_t = 6000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     requests: u64,
 }
 

@@ -13,6 +13,9 @@ use crate::scene::Service;
 /// How often a running load is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A phase with more failures than this is over: each may take the whole timeout, and nothing more is to be learnt.
+const GIVE_UP: u64 = 100;
+
 /// What a phase came to.
 #[derive(Clone, Debug)]
 pub(crate) struct PhaseResult {
@@ -60,9 +63,9 @@ impl<'a> Phase<'a> {
         &self.load
     }
 
-    /// Lets it run until `enough`, showing a line each second; a signal ends it with an error.
+    /// Lets it run until `enough` (or until too much has failed), showing a line each second; a signal ends it with an error.
     pub(crate) fn until(&mut self, enough: impl Fn(&Load) -> bool) -> anyhow::Result<()> {
-        while !enough(&self.load) && !self.load.is_done() {
+        while !enough(&self.load) && !self.load.is_done() && self.load.snapshot().failed <= GIVE_UP {
             self.interrupt.check()?;
             std::thread::sleep(LOOK);
             self.show();
@@ -73,7 +76,8 @@ impl<'a> Phase<'a> {
     /// Lets it run to its end.
     pub(crate) fn finish(mut self) -> anyhow::Result<PhaseResult> {
         self.until(Load::is_done)?;
-        let load = self.load.wait();
+        let given_up = !self.load.is_done();
+        let load = self.load.stop();
         let mut reals: BTreeMap<_, _> = self.cluster.real_names().into_iter().map(|name| (name, 0)).collect();
         reals.extend(load.reals.clone());
         let result = PhaseResult {
@@ -82,7 +86,7 @@ impl<'a> Phase<'a> {
             load,
             reals,
             allowed: 0,
-            complaints: Vec::new(),
+            complaints: given_up.then(|| "given up after so many failures".to_owned()).into_iter().collect(),
         };
         out::line(result.line());
         Ok(result)
