@@ -1,0 +1,346 @@
+//! The director's program over tables of its own. [`Director::send`] runs one frame through it and checks what holds for every
+//! packet: exactly one verdict is counted and its action returned, exactly one service and real count a forwarded packet and
+//! nobody another one, the bytes are those of [`crate::expect`], and untouched ones stay so.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use aya::Ebpf;
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use lb_common::abi::LAYOUT_VERSION;
+use lb_common::abi::names::PROGRAM_DIRECTOR;
+use lb_common::abi::real::{Load, Real, disposition, method};
+use lb_common::abi::service::scheduler;
+use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::verdict::{Action, Verdict};
+use lb_common::algo::ring::{RingMember, maglev, source_hash};
+use lb_userspace::dataplane::counters::Sum;
+use lb_userspace::dataplane::loader::{Loaded, map_of};
+use lb_userspace::dataplane::pins::Geometry;
+use lb_userspace::dataplane::tables::{Maps, Pool, Tables, endpoint};
+use lb_userspace::model::ServiceKey;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::expect;
+
+/// Interface that frames come in by: the loopback device of the network namespace, which `BPF_PROG_TEST_RUN` names.
+pub const INGRESS: u32 = 1;
+/// Another interface, which no frame reaches: a test run goes no further than the action.
+pub const OTHER: u32 = 77;
+
+/// The director under test.
+pub struct Director {
+    object: Ebpf,
+    /// Its tables, for rows that look at or change them.
+    pub tables: Tables,
+}
+
+/// A frame's way through the director.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// The real that counted it.
+    pub real: Option<SocketAddr>,
+    /// The service that counted it.
+    pub service: Option<ServiceKey>,
+    /// It began a connection, as service and real counted it.
+    pub is_new: bool,
+}
+
+/// Numbers of the table sizes and settings that rows choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Buckets of each connection table.
+    pub buckets: u32,
+    /// Right shift from jiffies to ticks.
+    pub tick_shift: u32,
+    /// Any packet but RST begins a connection.
+    pub sloppy_tcp: bool,
+    /// Timeout of every state, in ticks.
+    pub timeout: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { buckets: 1 << 10, tick_shift: 8, sloppy_tcp: false, timeout: None }
+    }
+}
+
+type Counts = (BTreeMap<ServiceKey, Sum>, BTreeMap<(ServiceKey, SocketAddr), Sum>, Vec<(Verdict, u64)>);
+
+impl Default for Director {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl Director {
+    /// Loads the program. The thread stays on its CPU from now on: round robin goes round on each by itself.
+    pub fn new(options: Options) -> Self {
+        stay_on_this_cpu();
+        let geometry = Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, cpus: possible_cpus() };
+        let settings = Settings {
+            layout_version: LAYOUT_VERSION,
+            jiffies_per_second: 250,
+            tick_shift: options.tick_shift,
+            sloppy_tcp: u32::from(options.sloppy_tcp),
+            hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
+            timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; 16]),
+            ..Settings::default()
+        };
+        let mut object = Loaded::load_unpinned(&geometry, &settings).expect("the director's object loads (as root?)");
+        program(&mut object).load().expect("the verifier takes the director");
+        let maps = Maps::of(|name| map_of(&object, name)).expect("its maps can be mapped");
+        let mut tables = Tables::adopt(maps, geometry).expect("empty tables");
+        tables.set_settings(&settings);
+        Self { object, tables }
+    }
+
+    /// A service with its reals, first in the scheduler's order first.
+    pub fn service(&mut self, key: &str, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
+        let key: ServiceKey = key.parse().expect("a service");
+        self.tables.add_service(key).expect("a number");
+        for (real, _) in reals {
+            self.tables.set_real(&key, endpoint(real).expect("an address"), real).expect("a number");
+        }
+        let weights: Vec<_> = reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
+        self.pool(&key, scheduler, flags, &weights);
+        key
+    }
+
+    /// Makes these members what the service schedules by.
+    pub fn pool(&mut self, key: &ServiceKey, scheduler: u8, flags: u8, members: &[(SocketAddr, u32)]) {
+        self.pool_with_ring(key, scheduler, flags, members, &ring(scheduler, members));
+    }
+
+    /// The same with a ring that was built for other weights, as mh's is when a real is drained.
+    pub fn pool_with_ring(&mut self, key: &ServiceKey, scheduler: u8, flags: u8, members: &[(SocketAddr, u32)], ring: &[u16]) {
+        let step = lb_common::algo::ring::common_divisor(members.iter().map(|(_, weight)| *weight)).max(1);
+        let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(0);
+        let weight_start = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        let pool = Pool { scheduler, flags, members: members.to_vec(), ring: ring.to_vec(), weight_start };
+        self.tables.set_pool(key, pool).expect("room for the pool");
+    }
+
+    /// Rewrites a real: another disposition, MTU or MAC.
+    pub fn change_real(&mut self, key: &ServiceKey, at: SocketAddr, change: impl FnOnce(&mut Real)) {
+        let mut real = self.real(key, at);
+        change(&mut real);
+        self.tables.set_real(key, at, &real).expect("it has a number");
+    }
+
+    /// A real's value in the table.
+    pub fn real(&self, key: &ServiceKey, at: SocketAddr) -> Real {
+        self.tables.real(self.number(key, at)).expect("a real")
+    }
+
+    /// Active and inactive connections of a real.
+    pub fn load(&self, key: &ServiceKey, at: SocketAddr) -> (u32, u32) {
+        let Load(word) = self.tables.load(self.number(key, at));
+        (word as u32, (word >> 32) as u32)
+    }
+
+    fn number(&self, key: &ServiceKey, at: SocketAddr) -> u32 {
+        self.tables.services()[key].reals[&at]
+    }
+
+    /// Connections in the tables, with their states.
+    pub fn connections(&self) -> Vec<(SocketAddr, lb_common::abi::connection::State)> {
+        let mut all = Vec::new();
+        self.tables.each_connection(|connection| all.push((connection.client, connection.meta.state())));
+        all
+    }
+
+    /// Runs one frame through the program and checks everything that does not depend on the row.
+    pub fn send(&mut self, frame: &[u8]) -> Sent {
+        let before = self.counts();
+        let (action, out) = run(program(&mut self.object), frame, &[]);
+        self.judge(frame, action, out, &before)
+    }
+
+    /// As [`Director::send`], with `metadata` bytes in front of the frame, which take the room that a tunnel header needs.
+    pub fn send_without_headroom(&mut self, frame: &[u8], metadata: u8) -> Sent {
+        let before = self.counts();
+        let (action, out) = run(program(&mut self.object), frame, &vec![0; usize::from(metadata)]);
+        self.judge(frame, action, out, &before)
+    }
+
+    fn judge(&self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
+        let after = self.counts();
+        let counted: Vec<Verdict> =
+            before.2.iter().zip(&after.2).flat_map(|((verdict, old), (_, new))| vec![*verdict; (new - old) as usize]).collect();
+        let [verdict] = counted[..] else { panic!("one verdict a packet, not {counted:?}") };
+        assert_eq!(action, code(verdict.action()), "the action of {verdict:?}");
+        let service = changed(&before.0, &after.0);
+        let real = changed(&before.1, &after.1);
+        let is_new = service.is_some_and(|(_, change)| change.connections == 1);
+        let sent = Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
+        if matches!(verdict.action(), Action::Tx | Action::Redirect) {
+            let bytes = expect::locate(input).length as u64;
+            let expected = Sum { packets: 1, bytes, connections: u64::from(is_new) };
+            let (key, change) = service.expect("a service counts a forwarded packet");
+            assert_eq!(change, expected, "the service's count of {verdict:?}");
+            let ((of, at), change) = real.expect("a real counts a forwarded packet");
+            assert_eq!(change, expected, "the real's count of {verdict:?}");
+            assert_eq!(key, of, "the real is the service's");
+            let real = self.real(&key, at);
+            assert_eq!(real.ifindex == INGRESS, verdict.action() == Action::Tx, "{verdict:?} out of interface {}", real.ifindex);
+            assert_eq!(real.method == method::DIRECT, matches!(verdict, Verdict::Direct | Verdict::DirectRedirect));
+            assert_eq!(hex(&sent.frame), hex(&expect::forwarded(input, &real, &sent.frame)), "bytes of a {verdict:?} packet");
+        } else {
+            assert_eq!(hex(&sent.frame), hex(input), "{verdict:?} touches no byte");
+            // A connection that begins with a packet too big for its way counts; packets and bytes do not.
+            for change in service.map(|(_, change)| change).into_iter().chain(real.map(|(_, change)| change)) {
+                assert_eq!((change.packets, change.bytes), (0, 0), "{verdict:?} is not forwarded");
+            }
+        }
+        sent
+    }
+
+    fn counts(&self) -> Counts {
+        let mut reals = BTreeMap::new();
+        let mut services = BTreeMap::new();
+        for (key, row) in self.tables.services() {
+            services.insert(*key, self.tables.service_sum(row.id));
+            reals.extend(row.reals.iter().map(|(at, number)| ((*key, *at), self.tables.real_sum(*number))));
+        }
+        (services, reals, self.tables.verdicts())
+    }
+
+    /// Kernel's facts about the loaded program.
+    pub fn info(&mut self) -> aya::programs::ProgramInfo {
+        program(&mut self.object).info().expect("program information")
+    }
+}
+
+fn changed<K: Ord + Copy>(before: &BTreeMap<K, Sum>, after: &BTreeMap<K, Sum>) -> Option<(K, Sum)> {
+    let mut changes = after.iter().filter_map(|(key, new)| {
+        let old = before.get(key).copied().unwrap_or_default();
+        let change = Sum {
+            packets: new.packets - old.packets,
+            bytes: new.bytes - old.bytes,
+            connections: new.connections - old.connections,
+        };
+        (change != Sum::default()).then_some((*key, change))
+    });
+    let first = changes.next();
+    assert!(changes.next().is_none(), "more than one counted the packet");
+    first
+}
+
+/// The kernel's number of an action.
+pub const fn code(action: Action) -> u32 {
+    match action {
+        Action::Drop => 1,
+        Action::Pass => 2,
+        Action::Tx => 3,
+        Action::Redirect => 4,
+    }
+}
+
+/// Bytes for people, so that a difference can be found.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs a program once. `metadata` stands in front of the frame and shortens its headroom.
+pub fn run(program: &Xdp, frame: &[u8], metadata: &[u8]) -> (u32, Vec<u8>) {
+    let data = [metadata, frame].concat();
+    let mut out = vec![0; data.len() + 256];
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context: Vec<u8> = [metadata.len() as u32, data.len() as u32, 0, INGRESS, 0, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let options = TestRunOptions {
+        data_in: Some(&data),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        repeat: 1,
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).unwrap_or_else(|error| panic!("test run of {} bytes: {error:?}", data.len()));
+    out.truncate(result.data_size_out as usize);
+    (result.return_value, out.split_off(metadata.len().min(out.len())))
+}
+
+fn program(object: &mut Ebpf) -> &mut Xdp {
+    object.program_mut(PROGRAM_DIRECTOR).expect("the director's program").try_into().expect("an XDP program")
+}
+
+fn ring(kind: u8, members: &[(SocketAddr, u32)]) -> Vec<u16> {
+    let members: Vec<RingMember> = members
+        .iter()
+        .map(|(at, weight)| {
+            let address = match at.ip() {
+                std::net::IpAddr::V4(address) => address.to_bits(),
+                std::net::IpAddr::V6(address) => {
+                    address.octets().chunks(4).fold(0, |folded, word| folded ^ u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+                }
+            };
+            RingMember { address, port: at.port(), weight: *weight }
+        })
+        .collect();
+    match kind {
+        scheduler::SH => source_hash(&members),
+        scheduler::MH => maglev(&members),
+        _ => Vec::new(),
+    }
+}
+
+/// CPUs that the kernel may ever have: maps with a stretch for each need so many.
+pub fn possible_cpus() -> u32 {
+    aya::util::nr_cpus().expect("the number of possible CPUs") as u32
+}
+
+fn stay_on_this_cpu() {
+    let cpu = nix::sched::sched_getcpu().expect("a CPU");
+    let mut set = CpuSet::new();
+    set.set(cpu).expect("its number fits");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("the thread can be pinned");
+}
+
+// === reals ===
+
+/// A real reached by direct routing, out of the interface that frames come in by. `number` makes its MAC.
+pub fn direct(at: &str, number: u8) -> Real {
+    let at: SocketAddr = at.parse().expect("an address and a port");
+    let mut real = Real {
+        destination_mac: [0x02, 0, 0, 0, 0x0a, number],
+        mtu: 1500,
+        source_mac: [0x02, 0, 0, 0, 0x0b, number],
+        method: method::DIRECT,
+        disposition: disposition::FORWARD,
+        ifindex: INGRESS,
+        port: at.port(),
+        ..Real::default()
+    };
+    match at {
+        SocketAddr::V4(at) => {
+            real.address[..4].copy_from_slice(&at.ip().octets());
+            real.family = lb_common::abi::real::family::V4;
+        }
+        SocketAddr::V6(at) => {
+            real.address = at.ip().octets();
+            real.family = lb_common::abi::real::family::V6;
+        }
+    }
+    real
+}
+
+/// A real reached through a tunnel of its own family, from `source`.
+pub fn tunnel(at: &str, number: u8, source: &str) -> Real {
+    let mut real = direct(at, number);
+    match source.parse().expect("an address") {
+        std::net::IpAddr::V4(source) => {
+            real.method = method::TUNNEL_V4;
+            real.tunnel_source[..4].copy_from_slice(&source.octets());
+        }
+        std::net::IpAddr::V6(source) => {
+            real.method = method::TUNNEL_V6;
+            real.tunnel_source = source.octets();
+        }
+    }
+    real
+}

@@ -1,0 +1,106 @@
+//! What a forwarded frame must look like: written from RFC 2003, 2473, 4213, 6040 and 791, without the code under test.
+//!
+//! Fields that carry the flow's hash (varying source bits, IPv6 flow label, the identification of an IPv6 packet's IPv4 tunnel) are
+//! taken from what came out; rows of their own say how these must behave.
+
+use std::net::IpAddr;
+
+use lb_common::abi::real::{Real, method};
+
+use crate::packet::checksum;
+
+/// An IP packet inside a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Where the IP header begins.
+    pub offset: usize,
+    /// 4 or 6.
+    pub version: u8,
+    /// Bytes of the packet, by its header.
+    pub length: usize,
+}
+
+/// Finds the IP packet of a frame that has been forwarded, so is whole.
+pub fn locate(frame: &[u8]) -> Located {
+    let mut offset = 12;
+    while matches!(frame[offset..offset + 2], [0x81, 0x00] | [0x88, 0xa8]) {
+        offset += 4;
+    }
+    offset += 2;
+    let version = frame[offset] >> 4;
+    let field = |at: usize| usize::from(u16::from_be_bytes([frame[offset + at], frame[offset + at + 1]]));
+    let length = if version == 4 { field(2) } else { field(4) + 40 };
+    Located { offset, version, length }
+}
+
+/// The frame that must come out when `input` is sent to `real`, given the `output` that did.
+pub fn forwarded(input: &[u8], real: &Real, output: &[u8]) -> Vec<u8> {
+    let mut frame = input.to_vec();
+    frame[..6].copy_from_slice(&real.destination_mac);
+    frame[6..12].copy_from_slice(&real.source_mac);
+    let inner = locate(input);
+    let outer = match real.method {
+        method::DIRECT => return frame,
+        method::TUNNEL_V4 => outer_v4(input, inner, real, output),
+        _ => outer_v6(input, inner, real, output),
+    };
+    let ethertype: [u8; 2] = if real.method == method::TUNNEL_V4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+    frame[inner.offset - 2..inner.offset].copy_from_slice(&ethertype);
+    frame.splice(inner.offset..inner.offset, outer);
+    frame
+}
+
+/// Linux's `INET_ECN_encapsulate`: CE becomes ECT(0) outside.
+fn outer_tos(tos: u8) -> u8 {
+    if tos & 3 == 3 { tos & 0xfc | 2 } else { tos }
+}
+
+/// `base` with the bits of `vary` as they came out.
+fn varied(base: &[u8], vary: u32, came: &[u8]) -> Vec<u8> {
+    let vary = vary.to_ne_bytes();
+    base.iter().zip(vary).zip(came).map(|((base, vary), came)| base | came & vary).collect()
+}
+
+fn outer_v4(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8> {
+    let header = &input[inner.offset..];
+    let came = &output[inner.offset..inner.offset + 20];
+    let (tos, ttl, protocol, identification, fragment) = if inner.version == 4 {
+        (header[1], header[8], 4, [header[4], header[5]], header[6] & 0x40)
+    } else {
+        (header[0] << 4 | header[1] >> 4, header[7], 41, [came[4], came[5]], 0)
+    };
+    let mut outer = vec![0x45, outer_tos(tos)];
+    outer.extend(((inner.length + 20) as u16).to_be_bytes());
+    outer.extend(identification);
+    outer.extend([fragment, 0, ttl, protocol, 0, 0]);
+    outer.extend(varied(&real.tunnel_source[..4], real.tunnel_source_vary, &came[12..16]));
+    outer.extend(&real.address[..4]);
+    let sum = checksum(&[&outer]);
+    outer[10..12].copy_from_slice(&sum.to_be_bytes());
+    outer
+}
+
+fn outer_v6(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8> {
+    let header = &input[inner.offset..];
+    let came = &output[inner.offset..inner.offset + 40];
+    let (tos, ttl, protocol) =
+        if inner.version == 4 { (header[1], header[8], 4) } else { (header[0] << 4 | header[1] >> 4, header[7], 41) };
+    let label = u32::from_be_bytes([0, came[1] & 0x0f, came[2], came[3]]);
+    let mut outer = (6u32 << 28 | u32::from(outer_tos(tos)) << 20 | label).to_be_bytes().to_vec();
+    outer.extend((inner.length as u16).to_be_bytes());
+    outer.extend([protocol, ttl]);
+    outer.extend(&real.tunnel_source[..12]);
+    outer.extend(varied(&real.tunnel_source[12..], real.tunnel_source_vary, &came[20..24]));
+    outer.extend(&real.address);
+    outer
+}
+
+/// Source address of a frame's outermost IP header.
+pub fn source(frame: &[u8]) -> IpAddr {
+    let ip = locate(frame);
+    if ip.version == 4 {
+        IpAddr::from(<[u8; 4]>::try_from(&frame[ip.offset + 12..ip.offset + 16]).expect("four bytes"))
+    } else {
+        IpAddr::from(<[u8; 16]>::try_from(&frame[ip.offset + 8..ip.offset + 24]).expect("sixteen bytes"))
+    }
+}
