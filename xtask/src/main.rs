@@ -3,6 +3,7 @@
 mod cargo;
 mod demo;
 mod interrupt;
+mod kernel;
 mod lab;
 mod out;
 mod reap;
@@ -30,8 +31,8 @@ enum Verb {
     Demo(demo::DemoArguments),
     /// Build a network with a running director to play with, show it, or remove it
     Lab(lab::LabArguments),
-    /// Check format and lints and run every test
-    Test,
+    /// Check format and lints and run every test; or the tests that depend on the kernel, under others
+    Test(test::TestArguments),
     /// Remove a laboratory once stdin ends (the demo starts this next to itself, in case it is killed)
     #[command(hide = true)]
     Reap(reap::ReapArguments),
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
-        Verb::Test => test::run(),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::Reap(arguments) => reap::run(&arguments),
     };
     out::exit_code(outcome)
