@@ -78,7 +78,8 @@ fn command(kernel: &Kernel, files: &Files) -> anyhow::Result<Command> {
     qemu.arg("-serial").arg(option("file:", &files.console));
     qemu.args(["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"]);
     qemu.args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host", "-device", "virtio-serial-pci"]);
-    qemu.args(["-chardev", "stdio,id=output,signal=off", "-device", "virtserialport,chardev=output,name=output"]);
+    // Not `stdio`: at the end of stdin QEMU takes the port for disconnected, and the guest's writes wait for ever.
+    qemu.args(["-chardev", "file,id=output,path=/dev/stdout", "-device", "virtserialport,chardev=output,name=output"]);
     qemu.arg("-chardev").arg(option("file,id=results,path=", &files.results));
     qemu.args(["-device", "virtserialport,chardev=results,name=results"]);
     Ok(qemu)

@@ -16,7 +16,7 @@ for module in /modules/*.ko; do
     insmod "$module" || give_up "cannot load $module"
 done
 
-mkdir /host /writes /root
+mkdir -p /host /writes /root
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 host /host || give_up "no files by 9p"
 mount -t tmpfs tmpfs /writes
 mkdir /writes/upper /writes/work
@@ -24,9 +24,7 @@ mount -t overlay -o lowerdir=/host,upperdir=/writes/upper,workdir=/writes/work o
 for shared in proc sys dev; do
     mount -o bind /$shared /root/$shared
 done
-for fresh in run tmp; do
-    mount -t tmpfs tmpfs /root/$fresh
-done
+mount -t tmpfs tmpfs /root/run
 mount -t bpf bpf /root/sys/fs/bpf
 mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 ip link set lo up
