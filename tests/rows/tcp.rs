@@ -44,13 +44,14 @@ const TABLE: [(State, &[u8], [State; 4]); 5] = {
 
 #[test]
 fn every_state_that_can_be_reached_against_every_flag() {
+    let mut director = standard();
     for (from, way, next) in TABLE {
         for (flags, to) in [SYN, FIN, ACK, RST].into_iter().zip(next) {
             for (packet, key, real) in [
                 (Packet::v4(CLIENT, VIP), "tcp://10.0.0.100:80", "10.0.1.1:80"),
                 (Packet::v6(CLIENT6, VIP6), "tcp://[fd00::100]:80", "[fd00::1:1]:80"),
             ] {
-                let mut director = standard();
+                director.forget();
                 for flags in way {
                     assert_eq!(director.send(&packet.clone().tcp(4000, 80, *flags).build()).verdict, Direct);
                 }

@@ -60,7 +60,7 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
 }
 
 /// The pinned nightly's name.
-pub(crate) pub(crate) fn toolchain_name() -> &'static str {
+pub(crate) fn toolchain_name() -> &'static str {
     TOOLCHAIN.trim()
 }
 
