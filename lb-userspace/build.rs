@@ -53,10 +53,14 @@ fn compile(root: &Path, out: &Path) -> Result<(), String> {
         .arg(out.join("bpf"))
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
-    for inherited in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR"] {
+    for inherited in
+        ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR"]
+    {
         cargo.env_remove(inherited);
     }
-    let output = cargo.output().map_err(|e| format!("cannot run rustup: {e}; install it or run `cargo xtask demo`, which says what is missing"))?;
+    let output = cargo.output().map_err(|e| {
+        format!("cannot run rustup: {e}; install it or run `cargo xtask demo`, which says what is missing")
+    })?;
     if output.status.success() {
         return Ok(());
     }

@@ -38,7 +38,13 @@ pub(crate) struct Case {
 const FLOWS: [u32; 3] = [1, 8192, 1 << 20];
 
 impl Case {
-    const fn new(name: &'static str, method: &'static str, program: &'static str, subject: Subject, flows: u32) -> Self {
+    const fn new(
+        name: &'static str,
+        method: &'static str,
+        program: &'static str,
+        subject: Subject,
+        flows: u32,
+    ) -> Self {
         Self { name, method, is_v6: false, flows, subject, program, scheduler: RR, is_udp: false, is_foreign: false }
     }
 

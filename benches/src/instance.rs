@@ -72,17 +72,23 @@ impl Instance {
     /// Every flow that the wrapper will make, from user space.
     fn fill_baseline(&mut self) -> anyhow::Result<()> {
         let vip = u32::from_ne_bytes([10, 0, 0, 100]);
-        let mut services: HashMap<&mut MapData, [u32; 2], u32> = self.object.map_mut("USUAL_SERVICES").context("map")?.try_into()?;
+        let mut services: HashMap<&mut MapData, [u32; 2], u32> =
+            self.object.map_mut("USUAL_SERVICES").context("map")?.try_into()?;
         services.insert([vip, u32::from(80u16.to_be()) | 6 << 16], 7, 0)?;
         // As Katran's anchor measurement: other services stand in the table, too.
         for other in 0..200u32 {
-            services.insert([u32::from_ne_bytes([10, 9, 0, other as u8]), u32::from(80u16.to_be()) | 6 << 16], other, 0)?;
+            services.insert(
+                [u32::from_ne_bytes([10, 9, 0, other as u8]), u32::from(80u16.to_be()) | 6 << 16],
+                other,
+                0,
+            )?;
         }
         let mut reals: Array<&mut MapData, [u64; 2]> = self.object.map_mut("USUAL_REALS").context("map")?.try_into()?;
         for real in 0..16 {
             reals.set(real, [0x0a00_0000_0002 | u64::from(real) << 40, 0x0b00_0000_0002], 0)?;
         }
-        let mut connections: HashMap<&mut MapData, [u32; 4], u32> = self.object.map_mut("USUAL_CONNECTIONS").context("map")?.try_into()?;
+        let mut connections: HashMap<&mut MapData, [u32; 4], u32> =
+            self.object.map_mut("USUAL_CONNECTIONS").context("map")?.try_into()?;
         for flow in 0..self.case.flows {
             let client = Ipv4Addr::from_bits(0x0a08_0000 | flow >> 12).octets();
             let ports = (0x4000u16 | (flow & 0xfff) as u16).to_be() as u32 | u32::from(80u16.to_be()) << 16;
@@ -95,14 +101,17 @@ impl Instance {
     fn fill_director(&mut self) -> anyhow::Result<()> {
         let key = self.case.service().parse().map_err(|error| anyhow::anyhow!("{error}"))?;
         self.tables.add_service(key)?;
-        let reals: Vec<_> = self.case.reals().into_iter().filter_map(|real| endpoint(&real).map(|at| (at, real))).collect();
+        let reals: Vec<_> =
+            self.case.reals().into_iter().filter_map(|real| endpoint(&real).map(|at| (at, real))).collect();
         for (at, real) in &reals {
             self.tables.set_real(&key, *at, real)?;
         }
-        let ring_members: Vec<_> = (1..).take(reals.len()).map(|n| RingMember { address: 0x0a00_0100 + n, port: 80, weight: 1 }).collect();
+        let ring_members: Vec<_> =
+            (1..).take(reals.len()).map(|n| RingMember { address: 0x0a00_0100 + n, port: 80, weight: 1 }).collect();
         let ring = if self.case.scheduler == MH { maglev(&ring_members) } else { Vec::new() };
         let members = reals.iter().map(|(at, _)| (*at, 1)).collect();
-        self.tables.set_pool(&key, Pool { scheduler: self.case.scheduler, flags: 0, members, ring, weight_start: 1 })?;
+        self.tables
+            .set_pool(&key, Pool { scheduler: self.case.scheduler, flags: 0, members, ring, weight_start: 1 })?;
         if self.case.subject == Subject::Known && self.case.program().starts_with("xvs") && self.case.method != "-" {
             let round = self.case.flows.div_ceil(PACKETS);
             for flags in [SYN, ACK] {
@@ -111,7 +120,12 @@ impl Instance {
             }
             let mut found = 0;
             self.tables.each_connection(|_| found += 1);
-            anyhow::ensure!(found == self.case.flows, "{}: {found} of {} flows are in the table", self.case.title(), self.case.flows);
+            anyhow::ensure!(
+                found == self.case.flows,
+                "{}: {found} of {} flows are in the table",
+                self.case.title(),
+                self.case.flows
+            );
         }
         Ok(())
     }
@@ -171,7 +185,11 @@ impl Instance {
         for (verdict, packets) in self.tables.verdicts() {
             // A new connection whose two buckets are full is part of life, if rare.
             let is_rare = verdict == Verdict::TableFull && self.case.subject == Subject::New;
-            anyhow::ensure!(packets == 0 || verdict == expected || is_rare, "{}: {packets} packets ended as {verdict:?}", self.case.title());
+            anyhow::ensure!(
+                packets == 0 || verdict == expected || is_rare,
+                "{}: {packets} packets ended as {verdict:?}",
+                self.case.title()
+            );
         }
         Ok(())
     }

@@ -26,7 +26,10 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let cases: Vec<_> = case::all().into_iter().filter(|case| arguments.filter.as_ref().is_none_or(|part| case.title().contains(part))).collect();
+    let cases: Vec<_> = case::all()
+        .into_iter()
+        .filter(|case| arguments.filter.as_ref().is_none_or(|part| case.title().contains(part)))
+        .collect();
     anyhow::ensure!(!cases.is_empty(), "no case has this in its name; `--filter v4` or `--filter baseline`, for one");
     let rows = measure::run(&cases, arguments.repetitions.max(1))?;
     print!("{}", report::table(&rows));

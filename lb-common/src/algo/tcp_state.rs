@@ -17,8 +17,8 @@ pub mod flag {
 }
 
 use State::{
-    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO, SynAck as SA,
-    SynRecv as SR, SynSent as SS, TimeWait as TW,
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
 /// Packs the next states for NO ES SS SR FW TW CL CW LA LI SA.
@@ -62,10 +62,18 @@ pub const fn is_steady(state: State, flags: u8) -> bool {
     matches!(state, State::Established) && flags & (flag::SYN | flag::FIN | flag::RST) == 0
 }
 
-/// A SYN that begins a new connection on the ports of one that is over: it is scheduled anew, as with IPVS's `conn_reuse_mode` 1.
+/// A bare SYN: no client sends it but to begin a connection.
+#[inline(always)]
+pub const fn is_opening(flags: u8) -> bool {
+    flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN) == flag::SYN
+}
+
+/// A SYN that begins a new connection on the ports of one that is over: it is scheduled anew, as with IPVS's `conn_reuse_mode` 3.
+/// FIN_WAIT counts as over, since it is the last state that a director sees of a connection whose other half passes it by: with
+/// IPVS's default of 1 a busy client's ports stick to the real that they had two minutes ago.
 #[inline(always)]
 pub const fn is_reuse(state: State, flags: u8) -> bool {
-    flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN) == flag::SYN && matches!(state, State::TimeWait | State::Close)
+    is_opening(flags) && matches!(state, State::TimeWait | State::Close | State::FinWait)
 }
 
 #[cfg(test)]
@@ -83,7 +91,12 @@ mod tests {
             (flag::ACK, "ES ES SS ES FW TW CL CW CL LI ES"),
             (flag::RST, "CL CL CL SR CL CL CL CL LA LI CL"),
         ];
-        let short = |name: &str| STATES[["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"].iter().position(|n| *n == name).unwrap()];
+        let short = |name: &str| {
+            STATES[["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"]
+                .iter()
+                .position(|n| *n == name)
+                .unwrap()]
+        };
         for (flags, line) in table {
             for (from, to) in STATES.into_iter().zip(line.split(' ')) {
                 assert_eq!(next(from, flags), short(to), "{from:?} with flags {flags:#x}");
@@ -121,7 +134,7 @@ mod tests {
 
     #[test]
     fn only_a_bare_syn_reuses_a_finished_connection() {
-        assert!(is_reuse(TW, flag::SYN) && is_reuse(CL, flag::SYN));
-        assert!(!is_reuse(TW, flag::SYN | flag::ACK) && !is_reuse(FW, flag::SYN) && !is_reuse(ES, flag::SYN));
+        assert!(is_reuse(TW, flag::SYN) && is_reuse(CL, flag::SYN) && is_reuse(FW, flag::SYN));
+        assert!(!is_reuse(TW, flag::SYN | flag::ACK) && !is_reuse(SR, flag::SYN) && !is_reuse(ES, flag::SYN));
     }
 }

@@ -55,7 +55,8 @@ fn outer(packet: &Frame) -> Option<Outer> {
         ethernet::IPV4 => {
             let header = ipv4::parse(packet, ethernet::HEADER).ok()?;
             let is_plain = header.payload == ethernet::HEADER + ipv4::HEADER && !header.is_fragment;
-            (is_plain && is_tunnel(header.protocol)).then_some(Outer { inner: header.protocol, payload: ethernet::HEADER + ipv4::HEADER })
+            (is_plain && is_tunnel(header.protocol))
+                .then_some(Outer { inner: header.protocol, payload: ethernet::HEADER + ipv4::HEADER })
         }
         ethernet::IPV6 => {
             let header = packet.view::<{ ipv6::HEADER }>(ethernet::HEADER)?;

@@ -10,6 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::daemon_args::{DaemonArgs, DetachArgs, RealserverArgs, VethPeerCommand};
 use crate::{
     api::{DEFAULT_SOCKET, types::DEFAULT_CONNECTION_LIMIT},
     model::{
@@ -84,6 +85,15 @@ pub enum Command {
     /// Show what was counted: packets by verdict, and by service and real
     #[command(after_help = "Examples:\n  xvs stats\n  xvs stats -o json | jq .verdicts")]
     Stats,
+    /// Run the director: the control plane, in the foreground
+    Daemon(DaemonArgs),
+    /// Take the director's program off its interfaces and remove its tables; needs that no daemon runs
+    Detach(DetachArgs),
+    /// Set up this machine as a real server
+    Realserver(RealserverArgs),
+    /// Prepare the other end of a director's veth device
+    #[command(subcommand, name = "veth-peer")]
+    VethPeer(VethPeerCommand),
     /// Write the manual pages into a directory
     #[command(after_help = "Example:\n  xvs man /usr/local/share/man/man1")]
     Man(ManArgs),

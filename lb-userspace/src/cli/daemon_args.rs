@@ -27,8 +27,11 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "PATH", default_value = "/var/lib/xvs")]
     pub state_dir: PathBuf,
     /// Connections remembered per address family; none means the built-in size
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=1 << 26))]
     pub connections: Option<u32>,
+    /// Real servers over all services; none means the built-in size
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub reals: Option<u32>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,lb_userspace::net=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,
@@ -45,13 +48,37 @@ pub enum ModeArg {
     Generic,
 }
 
+/// `xvs detach`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  xvs detach\n  xvs detach --pin-dir /sys/fs/bpf/xvs-b\n\n\
+                        Packets go to the kernel from then on; connections and counters are forgotten.")]
+pub struct DetachArgs {
+    /// Where the maps and links are pinned
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/xvs")]
+    pub pin_dir: PathBuf,
+}
+
+/// Where a real server's or veth peer's links are pinned.
+pub const HOST_PINS: &str = "/sys/fs/bpf/xvs-host";
+
 /// `xvs realserver`
+#[derive(Debug, Clone, Args)]
+pub struct RealserverArgs {
+    /// Where join records what it changed, for leave to undo
+    #[arg(long, global = true, value_name = "PATH", default_value = "/var/lib/xvs")]
+    pub state_dir: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub command: RealserverCommand,
+}
+
+/// The verbs of `xvs realserver`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum RealserverCommand {
     /// Make this machine answer for virtual addresses without announcing them
     #[command(after_help = "Examples:\n  xvs realserver join --vip 10.0.0.1\n  \
                             xvs realserver join --vip 10.0.0.1 --vip fd00::1 --tunnel --interface eth0")]
-    Join(JoinArgs),
+    Join(RealserverJoinArgs),
     /// Undo what join did
     #[command(after_help = "Examples:\n  xvs realserver leave")]
     Leave,
@@ -62,14 +89,14 @@ pub enum RealserverCommand {
 
 /// `xvs realserver join`
 #[derive(Debug, Clone, Args)]
-pub struct JoinArgs {
+pub struct RealserverJoinArgs {
     /// Virtual address; may be given several times
     #[arg(long = "vip", value_name = "ADDRESS", required = true)]
     pub vips: Vec<IpAddr>,
     /// Unpack tunnelled packets, by an XDP program on the interfaces
-    #[arg(long)]
+    #[arg(long, requires = "interfaces")]
     pub tunnel: bool,
-    /// Interface packets come in by; may be given several times [default: those with a default route]
+    /// Interface packets come in by; may be given several times, needed with --tunnel
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,
 }
@@ -91,4 +118,44 @@ pub struct VethPeerArgs {
     /// Interfaces
     #[arg(required = true, value_name = "INTERFACE")]
     pub interfaces: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    enum Verbs {
+        Daemon(DaemonArgs),
+        Realserver(RealserverArgs),
+        #[command(subcommand)]
+        VethPeer(VethPeerCommand),
+    }
+
+    fn parsed(line: &str) -> Result<Verbs, clap::Error> {
+        Verbs::try_parse_from(std::iter::once("xvs").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn the_daemon_has_a_default_for_every_path() {
+        let Ok(Verbs::Daemon(args)) = parsed("daemon -i eth0 -i eth1 --mode native") else { panic!("not a daemon") };
+        assert_eq!((args.interfaces.len(), args.mode), (2, ModeArg::Native));
+        assert_eq!(args.pin_dir, PathBuf::from("/sys/fs/bpf/xvs"));
+    }
+
+    #[test]
+    fn joining_needs_an_address_and_a_tunnel_needs_an_interface() {
+        assert!(parsed("realserver join").is_err());
+        assert!(parsed("realserver join --vip 10.0.0.1 --tunnel").is_err());
+        let Ok(Verbs::Realserver(args)) = parsed("realserver leave --state-dir /x") else { panic!("not a real") };
+        assert!(
+            matches!(args.command, RealserverCommand::Leave) && args.state_dir.as_path() == std::path::Path::new("/x")
+        );
+        let Ok(Verbs::VethPeer(VethPeerCommand::Attach(args))) = parsed("veth-peer attach a b") else {
+            panic!("not attach")
+        };
+        assert_eq!(args.interfaces, ["a", "b"]);
+    }
 }

@@ -10,6 +10,7 @@ mod conn;
 pub mod daemon_args;
 mod documents;
 mod error;
+mod host;
 mod output;
 mod real;
 mod service;
@@ -60,6 +61,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => on_runtime(show::status(&client, &out)),
         Command::Conn(ConnCommand::List(args)) => on_runtime(conn::list(&client, args, &out)),
         Command::Stats => on_runtime(show::stats(&client, &out)),
+        Command::Daemon(args) => host::daemon(args, socket),
+        Command::Detach(args) => host::detach(&args, &socket),
+        Command::Realserver(args) => on_runtime(host::realserver(args, &out)),
+        Command::VethPeer(command) => host::veth_peer(command, &out),
         Command::Man(args) => documents::man(&args.directory),
         Command::Completions(args) => documents::completions(args.shell, &out),
     }
@@ -89,6 +94,7 @@ fn one_line(text: &str) -> String {
     for line in lines {
         let join = match said.chars().last() {
             None => "",
+            Some(_) if line.starts_with('[') => " ",
             Some(':') => " ",
             Some(_) => "; ",
         };

@@ -45,7 +45,11 @@ fn words(address: &Address) -> Vec<u64> {
 
 fn halves(ip: Ipv6Addr) -> [u64; 2] {
     let bytes = u128::from_ne_bytes(ip.octets());
-    if cfg!(target_endian = "little") { [bytes as u64, (bytes >> 64) as u64] } else { [(bytes >> 64) as u64, bytes as u64] }
+    if cfg!(target_endian = "little") {
+        [bytes as u64, (bytes >> 64) as u64]
+    } else {
+        [(bytes >> 64) as u64, bytes as u64]
+    }
 }
 
 fn bucket(key: &[u64]) -> u32 {
@@ -59,7 +63,9 @@ fn bucket(key: &[u64]) -> u32 {
 fn ways<'a>(table: &'a Mapped, key: &[u64]) -> impl Iterator<Item = &'a [AtomicU64]> {
     let first = bucket(key);
     let entry = key.len() + 1;
-    [first, (first + 1) & (BUCKETS - 1)].into_iter().flat_map(move |bucket| table.value(bucket).chunks_exact(entry).take(WAYS))
+    [first, (first + 1) & (BUCKETS - 1)]
+        .into_iter()
+        .flat_map(move |bucket| table.value(bucket).chunks_exact(entry).take(WAYS))
 }
 
 fn holds(way: &[AtomicU64], key: &[u64]) -> bool {
@@ -82,8 +88,14 @@ impl Addresses {
             for way in v6.value(index).chunks_exact(4) {
                 let word = |at: usize| u128::from(way[at].load(Ordering::Acquire));
                 let target = Target(target(way).load(Ordering::Acquire));
-                let bytes = if cfg!(target_endian = "little") { word(0) | (word(1) << 64) } else { (word(0) << 64) | word(1) };
-                self.adopt_one(IpAddr::V6(Ipv6Addr::from(bytes.to_ne_bytes())), word(2) as u16, (word(2) >> 16) as u8, target);
+                let bytes =
+                    if cfg!(target_endian = "little") { word(0) | (word(1) << 64) } else { (word(0) << 64) | word(1) };
+                self.adopt_one(
+                    IpAddr::V6(Ipv6Addr::from(bytes.to_ne_bytes())),
+                    word(2) as u16,
+                    (word(2) >> 16) as u8,
+                    target,
+                );
             }
         }
         let services = self.placed.iter().filter_map(|(address, target)| {
@@ -104,7 +116,13 @@ impl Addresses {
     }
 
     /// Leads a service's address to `target`, and marks its IP address as a VIP.
-    pub(crate) fn set(&mut self, v4: &Mapped, v6: &Mapped, key: &ServiceKey, target: Target) -> Result<(), DataplaneError> {
+    pub(crate) fn set(
+        &mut self,
+        v4: &Mapped,
+        v6: &Mapped,
+        key: &ServiceKey,
+        target: Target,
+    ) -> Result<(), DataplaneError> {
         let address = address_of(key);
         self.store(table_of(v4, v6, key.address), address, target)?;
         self.store(table_of(v4, v6, key.address), Address { port: 0, protocol: PROTOCOL_ANY, ..address }, target)
@@ -125,7 +143,10 @@ impl Addresses {
             }
         }
         let Some(way) = free else {
-            return Err(DataplaneError::Full(format!("the service table has no place left for {}, port {}: its two buckets are full", address.ip, address.port)));
+            return Err(DataplaneError::Full(format!(
+                "the service table has no place left for {}, port {}: its two buckets are full",
+                address.ip, address.port
+            )));
         };
         for (stored, word) in way.iter().zip(&key) {
             stored.store(*word, Ordering::Release);
@@ -140,7 +161,8 @@ impl Addresses {
         let address = address_of(key);
         let table = table_of(v4, v6, key.address);
         self.clear(table, address);
-        let others: BTreeSet<&Address> = self.placed.keys().filter(|other| other.ip == address.ip && other.protocol != PROTOCOL_ANY).collect();
+        let others: BTreeSet<&Address> =
+            self.placed.keys().filter(|other| other.ip == address.ip && other.protocol != PROTOCOL_ANY).collect();
         if others.is_empty() {
             self.clear(table, Address { port: 0, protocol: PROTOCOL_ANY, ..address });
         }

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::HashMap;
+use aya::maps::{HashMap, Map, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{Xdp, XdpMode};
 use lb_common::abi::names::{PROGRAM_DECAP, PROGRAM_PASS};
 use nix::net::if_::if_nametoindex;
 
-use super::pins::Pins;
+use super::pins::{Pins, pin_name};
 use super::{DataplaneError, objects};
 use crate::realserver::{AttachedLink, DecapAttacher, DecapError};
 
@@ -32,6 +32,13 @@ impl Decapsulator {
     /// Links are pinned below `pin_dir`; packets for `vips` are opened.
     pub fn new(pin_dir: &Path, vips: &[IpAddr]) -> Self {
         Self { pins: pin_dir.to_owned(), vips: vips.to_owned() }
+    }
+
+    /// Opens packets for these VIPs on an interface that has the decapsulator already.
+    pub fn add_vips(&self, interface: &str) -> Result<(), DataplaneError> {
+        let pin = vips_pin(&pin(&self.pins, PROGRAM_DECAP, interface)?);
+        let data = MapData::from_pin(&pin).map_err(|e| DataplaneError::other(pin.display().to_string(), e))?;
+        fill_vips(&mut Map::HashMap(data), &self.vips)
     }
 }
 
@@ -64,7 +71,11 @@ impl DecapAttacher for Decapsulator {
             let ifindex = if_nametoindex(interface).map_err(|_| DataplaneError::NoInterface(interface.to_owned()))?;
             let pin = pin(&self.pins, PROGRAM_DECAP, interface)?;
             let mut object = load()?;
-            fill_vips(&mut object, &self.vips)?;
+            let vips = vips_pin(&pin);
+            remove(&vips)?;
+            let map = object.map_mut(VIPS).ok_or_else(|| DataplaneError::other(VIPS, "not in the object"))?;
+            map.pin(&vips).map_err(|e| DataplaneError::other(vips.display().to_string(), e))?;
+            fill_vips(map, &self.vips)?;
             link(&mut object, PROGRAM_DECAP, interface, &pin)?;
             Ok::<_, DataplaneError>(AttachedLink { interface: interface.to_owned(), ifindex, pin })
         };
@@ -72,7 +83,12 @@ impl DecapAttacher for Decapsulator {
     }
 
     fn detach(&self, interface: &str) -> Result<(), DecapError> {
-        pin(&self.pins, PROGRAM_DECAP, interface).and_then(|pin| remove(&pin)).map(|_| ()).map_err(|error| DecapError(error.to_string()))
+        let detach = || {
+            let pin = pin(&self.pins, PROGRAM_DECAP, interface)?;
+            remove(&pin)?;
+            remove(&vips_pin(&pin))
+        };
+        detach().map(|_| ()).map_err(|error: DataplaneError| DecapError(error.to_string()))
     }
 
     fn is_attached(&self, interface: &str) -> Result<bool, DecapError> {
@@ -87,17 +103,27 @@ fn pin(pins: &Path, program: &str, interface: &str) -> Result<PathBuf, Dataplane
 
     Pins::new(pins).prepare_root()?;
     let index = if_nametoindex(interface).map_err(|_| DataplaneError::NoInterface(interface.to_owned()))?;
-    let namespace = fs::metadata("/proc/thread-self/ns/net").map_err(|e| DataplaneError::other("/proc/thread-self/ns/net", e))?.ino();
-    Ok(pins.join(format!("{program}-{interface}-{index}-{namespace}")))
+    let namespace = fs::metadata("/proc/thread-self/ns/net")
+        .map_err(|e| DataplaneError::other("/proc/thread-self/ns/net", e))?
+        .ino();
+    Ok(pins.join(format!("{program}-{}-{index}-{namespace}", pin_name(interface))))
 }
 
 fn load() -> Result<Ebpf, DataplaneError> {
     Ebpf::load(objects::REALSERVER).map_err(|e| DataplaneError::other("loading the real server's programs", e))
 }
 
-fn fill_vips(object: &mut Ebpf, vips: &[IpAddr]) -> Result<(), DataplaneError> {
+/// The map of addresses whose packets are opened.
+const VIPS: &str = "DECAP_VIPS";
+
+fn vips_pin(link: &Path) -> PathBuf {
+    let mut name = link.as_os_str().to_owned();
+    name.push("-vips");
+    PathBuf::from(name)
+}
+
+fn fill_vips(map: &mut Map, vips: &[IpAddr]) -> Result<(), DataplaneError> {
     let failed = |e: &dyn std::fmt::Display| DataplaneError::other("the decapsulator's VIPs", e);
-    let map = object.map_mut("DECAP_VIPS").ok_or_else(|| failed(&"not in the object"))?;
     let mut map: HashMap<_, [u8; 16], u8> = map.try_into().map_err(|e| failed(&e))?;
     for vip in vips {
         let address = match vip {
@@ -122,7 +148,8 @@ fn link(object: &mut Ebpf, name: &'static str, interface: &str, pin: &Path) -> R
         }
     };
     let link = program.take_link(id).map_err(|e| failed(&e))?;
-    let link: FdLink = link.try_into().map_err(|_| failed(&"the kernel gave no bpf_link; another XDP program may be attached"))?;
+    let link: FdLink =
+        link.try_into().map_err(|_| failed(&"the kernel gave no bpf_link; another XDP program may be attached"))?;
     link.pin(pin).map(drop).map_err(|e| failed(&e))
 }
 

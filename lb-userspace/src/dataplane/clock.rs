@@ -35,7 +35,8 @@ impl Clock {
     pub fn jiffies(&mut self) -> Result<u32, DataplaneError> {
         let frame = [0u8; 64];
         let options = TestRunOptions { data_in: Some(&frame), repeat: 1, ..TestRunOptions::default() };
-        let run = program(&mut self.object)?.test_run(options).map_err(|e| DataplaneError::other("clock program", e))?;
+        let run =
+            program(&mut self.object)?.test_run(options).map_err(|e| DataplaneError::other("clock program", e))?;
         Ok(run.return_value)
     }
 
@@ -55,12 +56,16 @@ impl Clock {
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program = object.program_mut(PROGRAM_CLOCK).ok_or_else(|| DataplaneError::other("clock program", "not in the object"))?;
+    let program =
+        object.program_mut(PROGRAM_CLOCK).ok_or_else(|| DataplaneError::other("clock program", "not in the object"))?;
     program.try_into().map_err(|e| DataplaneError::other("clock program", e))
 }
 
 fn nearest_rate(measured: f64) -> u32 {
-    RATES.into_iter().min_by(|a, b| (measured - f64::from(*a)).abs().total_cmp(&(measured - f64::from(*b)).abs())).unwrap_or(RATES[1])
+    RATES
+        .into_iter()
+        .min_by(|a, b| (measured - f64::from(*a)).abs().total_cmp(&(measured - f64::from(*b)).abs()))
+        .unwrap_or(RATES[1])
 }
 
 /// Right shift that makes ticks nearest to one second: 0.85 s at 300 Hz, 1.28 s at 100 Hz, 1.02 s at 250 and 1000 Hz.
@@ -97,7 +102,10 @@ mod tests {
             let shift = shift_for(rate);
             for wanted in [1, 2, 30, 900, 2_678_400] {
                 let given = f64::from(ticks(wanted, rate, shift)) * f64::from(1u32 << shift) / f64::from(rate);
-                assert!(given >= f64::from(wanted) && given < f64::from(wanted) + 1.3, "{wanted} s at {rate} Hz: {given}");
+                assert!(
+                    given >= f64::from(wanted) && given < f64::from(wanted) + 1.3,
+                    "{wanted} s at {rate} Hz: {given}"
+                );
             }
             assert!(ticks(2_678_400, rate, shift) < SEEN_MASK as u32 / 2 * 2);
         }

@@ -38,7 +38,9 @@ impl Tables {
     pub fn sweep(&self, now: u32, timeouts: &[u32; STATES]) -> Sweep {
         let mut sweep = Sweep::default();
         let retired = self.retired();
-        for (table, entry, used) in [(&self.maps.connections_v4, 2, &mut sweep.used_v4), (&self.maps.connections_v6, 4, &mut sweep.used_v6)] {
+        for (table, entry, used) in
+            [(&self.maps.connections_v4, 2, &mut sweep.used_v4), (&self.maps.connections_v6, 4, &mut sweep.used_v6)]
+        {
             for entry in table.words().chunks_exact(entry) {
                 let word = &entry[entry.len() - 1];
                 let meta = Meta(word.load(Ordering::Acquire));

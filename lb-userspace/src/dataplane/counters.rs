@@ -23,7 +23,9 @@ pub struct Sum {
 impl Tables {
     /// Packets that ended in each verdict.
     pub fn verdicts(&self) -> Vec<(Verdict, u64)> {
-        let of = |verdict: Verdict| (0..self.geometry.cpus).map(|cpu| word(&self.maps.verdicts, cpu * VERDICT_SLOTS + verdict as u32)).sum();
+        let of = |verdict: Verdict| {
+            (0..self.geometry.cpus).map(|cpu| word(&self.maps.verdicts, cpu * VERDICT_SLOTS + verdict as u32)).sum()
+        };
         Verdict::ALL.iter().map(|verdict| (*verdict, of(*verdict))).collect()
     }
 

@@ -17,7 +17,7 @@ use lb_common::abi::names::{PINNED, PROGRAM_DIRECTOR};
 use lb_common::abi::settings::Settings;
 use nix::net::if_::if_nametoindex;
 
-use super::pins::{Geometry, Pins};
+use super::pins::{Geometry, Pins, interface_name};
 use super::{DataplaneError, objects};
 
 /// How a program is to be attached.
@@ -54,9 +54,14 @@ pub struct Attached {
 impl Loaded {
     /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
     /// `verifier_log`.
-    pub fn load(pins: &Pins, geometry: &Geometry, settings: &Settings, verifier_log: &Path) -> Result<Self, DataplaneError> {
+    pub fn load(
+        pins: &Pins,
+        geometry: &Geometry,
+        settings: &Settings,
+        verifier_log: &Path,
+    ) -> Result<Self, DataplaneError> {
         let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
-        program(&mut object)?.load().map_err(|error| refused(error, verifier_log))?;
+        program(&mut object)?.load().map_err(|error| refused(&error, verifier_log))?;
         Ok(Self { object, links: BTreeMap::new() })
     }
 
@@ -116,13 +121,18 @@ impl Loaded {
         let pinned_modes = [true, false].map(|is_native| (is_native, pins.link(interface, ifindex, is_native)));
         let existing = pinned_modes.into_iter().find(|(_, path)| path.exists());
         let (link, is_native) = if let Some((is_native, path)) = existing {
-            let pinned = PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+            let pinned =
+                PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
             let id = program
-                .attach_to_link(XdpLink::try_from(FdLink::from(pinned)).map_err(|e| DataplaneError::other(path.display().to_string(), e))?)
+                .attach_to_link(
+                    XdpLink::try_from(FdLink::from(pinned))
+                        .map_err(|e| DataplaneError::other(path.display().to_string(), e))?,
+                )
                 .map_err(|e| DataplaneError::other(format!("updating the link on {interface}"), chain(&e)))?;
             (fd_link(program, id, interface)?, is_native)
         } else {
-            remove_dead_links(pins, interface)?;
+            // Links of the same name that are left belong to an interface that has been made anew.
+            remove_links(pins, interface)?;
             let (link, is_native) = attach_new(program, interface, mode)?;
             let path = pins.link(interface, ifindex, is_native);
             let pinned = link.pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
@@ -133,19 +143,16 @@ impl Loaded {
         Ok(self.links.entry(interface.to_owned()).insert_entry(attached).into_mut())
     }
 
-    /// Takes the program off interfaces that have a link here but are not in `wanted`.
-    pub fn detach_others(&mut self, pins: &Pins, wanted: &[String]) -> Result<Vec<String>, DataplaneError> {
-        let mut gone = Vec::new();
-        for entry in entries(&pins.links())? {
-            let Some(interface) = interface_of(&entry) else { continue };
-            if !wanted.iter().any(|name| name == interface) {
-                let path = pins.links().join(&entry);
-                fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-                self.links.remove(interface);
-                gone.push(interface.to_owned());
-            }
-        }
-        Ok(gone)
+    /// Takes the program off an interface.
+    pub fn detach(&mut self, pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
+        remove_links(pins, interface)?;
+        self.links.remove(interface);
+        Ok(())
+    }
+
+    /// Interfaces that have a link pinned, this daemon's or an earlier one's.
+    pub fn pinned(&self, pins: &Pins) -> Result<Vec<String>, DataplaneError> {
+        Ok(entries(&pins.links())?.iter().filter_map(|entry| interface_of(entry)).collect())
     }
 
     /// What the program is attached to, by interface name.
@@ -163,7 +170,9 @@ pub fn map_of<'a>(object: &'a Ebpf, name: &str) -> Result<&'a MapData, Dataplane
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program = object.program_mut(PROGRAM_DIRECTOR).ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
+    let program = object
+        .program_mut(PROGRAM_DIRECTOR)
+        .ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
     program.try_into().map_err(|e| DataplaneError::other(PROGRAM_DIRECTOR, e))
 }
 
@@ -191,14 +200,16 @@ fn attach_new(program: &mut Xdp, interface: &str, mode: Mode) -> Result<(FdLink,
 fn fd_link(program: &mut Xdp, id: aya::programs::xdp::XdpLinkId, interface: &str) -> Result<FdLink, DataplaneError> {
     let link = program.take_link(id).map_err(|e| DataplaneError::other(format!("link on {interface}"), chain(&e)))?;
     link.try_into().map_err(|_| {
-        DataplaneError::other(format!("link on {interface}"), "the kernel gave no bpf_link (another XDP program is attached, or the kernel is older than 5.9)")
+        DataplaneError::other(
+            format!("link on {interface}"),
+            "the kernel gave no bpf_link (another XDP program is attached, or the kernel is older than 5.9)",
+        )
     })
 }
 
-/// Removes links of the same name whose interface has been made anew.
-fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
+fn remove_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
     for entry in entries(&pins.links())? {
-        if interface_of(&entry) == Some(interface) {
+        if interface_of(&entry).as_deref() == Some(interface) {
             let path = pins.links().join(&entry);
             fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
         }
@@ -207,8 +218,8 @@ fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError>
 }
 
 /// Interface name of a link's pin, `NAME-INDEX-MODE`.
-fn interface_of(pin: &str) -> Option<&str> {
-    pin.rsplitn(3, '-').nth(2)
+fn interface_of(pin: &str) -> Option<String> {
+    pin.rsplitn(3, '-').nth(2).map(interface_name)
 }
 
 fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
@@ -223,14 +234,17 @@ fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     Ok(names)
 }
 
-fn refused(error: ProgramError, log: &Path) -> DataplaneError {
-    let ProgramError::LoadError { io_error, verifier_log } = &error else {
-        return DataplaneError::other("loading the director's program", chain(&error));
+fn refused(error: &ProgramError, log: &Path) -> DataplaneError {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return DataplaneError::other("loading the director's program", chain(error));
     };
     let text = format!("{io_error}\n{verifier_log}");
     match log.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(log, text)) {
         Ok(()) => DataplaneError::Verifier { program: PROGRAM_DIRECTOR, log: log.to_owned() },
-        Err(write) => DataplaneError::other("the kernel's verifier refused the program", format!("{io_error}, and its log could not be written to {}: {write}", log.display())),
+        Err(write) => DataplaneError::other(
+            "the kernel's verifier refused the program",
+            format!("{io_error}, and its log could not be written to {}: {write}", log.display()),
+        ),
     }
 }
 

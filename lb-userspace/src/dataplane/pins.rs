@@ -71,7 +71,8 @@ impl Geometry {
 
     /// Name and shape of every pinned map.
     fn shapes(&self) -> [(&'static str, Shape); 14] {
-        let array = |value_size: usize, entries| Shape { kind: ARRAY, value_size: value_size as u32, entries, flags: MMAPABLE };
+        let array =
+            |value_size: usize, entries| Shape { kind: ARRAY, value_size: value_size as u32, entries, flags: MMAPABLE };
         [
             (names::SETTINGS, array(size_of::<Settings>(), 1)),
             (names::CONNECTIONS_V4, array(size_of::<connection::BucketV4>(), self.buckets_v4)),
@@ -116,7 +117,7 @@ impl Pins {
 
     /// The pin of an interface's link. The index is part of the name: an interface that was made anew has a dead link here.
     pub fn link(&self, interface: &str, index: u32, is_native: bool) -> PathBuf {
-        self.links().join(format!("{interface}-{index}-{}", if is_native { "native" } else { "generic" }))
+        self.links().join(format!("{}-{index}-{}", pin_name(interface), if is_native { "native" } else { "generic" }))
     }
 
     /// Where the links are.
@@ -146,7 +147,10 @@ impl Pins {
             return Ok(None);
         }
         if let Some(missing) = found.iter().position(|found| !found) {
-            return Err(DataplaneError::Shape { path: self.map(names::PINNED[missing]), difference: "is missing beside others".to_owned() });
+            return Err(DataplaneError::Shape {
+                path: self.map(names::PINNED[missing]),
+                difference: "is missing beside others".to_owned(),
+            });
         }
         let entries = |name| self.shape(name).map(|shape| shape.entries);
         let geometry = Geometry {
@@ -170,6 +174,16 @@ impl Pins {
         let kind = info.map_type().map_err(|e| DataplaneError::other(path.display().to_string(), e))? as u32;
         Ok(Shape { kind, value_size: info.value_size(), entries: info.max_entries(), flags: info.map_flags() })
     }
+}
+
+/// An interface's name as part of a pin: bpffs keeps dots for itself, VLAN interfaces have them.
+pub fn pin_name(interface: &str) -> String {
+    interface.replace('.', "~")
+}
+
+/// The interface that [`pin_name`] was made from.
+pub fn interface_name(pin: &str) -> String {
+    pin.replace('~', ".")
 }
 
 fn difference(found: Shape, expected: Shape) -> String {

@@ -138,7 +138,10 @@ impl Tables {
         for (key, target) in found {
             let reals = of_service.remove(&target.service()).unwrap_or_default();
             let row = tables.adopt_service(target, reals).ok_or_else(|| {
-                DataplaneError::other(format!("adopting service {key}"), "its configuration contradicts itself; remove the pins to start anew")
+                DataplaneError::other(
+                    format!("adopting service {key}"),
+                    "its configuration contradicts itself; remove the pins to start anew",
+                )
             })?;
             tables.services.insert(key, row);
         }
@@ -157,7 +160,8 @@ impl Tables {
             return None;
         }
         self.generation = self.generation.max(config.generation);
-        let by_number: BTreeMap<u32, SocketAddr> = reals.iter().map(|(endpoint, number)| (*number, *endpoint)).collect();
+        let by_number: BTreeMap<u32, SocketAddr> =
+            reals.iter().map(|(endpoint, number)| (*number, *endpoint)).collect();
         let mut members = Vec::new();
         for index in 0..config.member_count {
             let member = self.maps.members.read::<Member>(config.members + index)?;
@@ -168,7 +172,8 @@ impl Tables {
             ring.extend(self.maps.rings.read::<RingLine>(config.ring + line)?.slots);
         }
         ring.truncate(config.ring_slots as usize);
-        let pool = Pool { scheduler: config.scheduler, flags: config.flags, members, ring, weight_start: config.weight_start };
+        let pool =
+            Pool { scheduler: config.scheduler, flags: config.flags, members, ring, weight_start: config.weight_start };
         Some(ServiceRow { id: target.service(), config: target.config(), pool, reals })
     }
 
@@ -204,9 +209,12 @@ impl Tables {
 
     /// Gives a new service a number. It is found by packets once it has a pool.
     pub fn add_service(&mut self, key: ServiceKey) -> Result<(), DataplaneError> {
-        let used: BTreeSet<u32> = self.services.values().map(|row| row.id).chain(self.retired.iter().copied()).collect();
+        let used: BTreeSet<u32> =
+            self.services.values().map(|row| row.id).chain(self.retired.iter().copied()).collect();
         let id = (0..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
-            DataplaneError::Full(format!("no number is free for service {key}: {MAX_SERVICES} are in use or still have connections"))
+            DataplaneError::Full(format!(
+                "no number is free for service {key}: {MAX_SERVICES} are in use or still have connections"
+            ))
         })?;
         self.maps.clear_counters(id, MAX_SERVICES, self.geometry.cpus, true);
         let pool = Pool { scheduler: 0, flags: 0, members: Vec::new(), ring: Vec::new(), weight_start: 0 };
@@ -227,8 +235,15 @@ impl Tables {
 
     /// Writes a real of a service, giving it a number if it has none. `value` carries no identity yet.
     pub fn set_real(&mut self, key: &ServiceKey, endpoint: SocketAddr, value: &Real) -> Result<(), DataplaneError> {
-        let full = || DataplaneError::Full(format!("no number is free for real {endpoint} of {key}: start the daemon with a larger --reals"));
-        let row = self.services.get_mut(key).ok_or_else(|| DataplaneError::other(format!("real {endpoint}"), format!("service {key} has no number")))?;
+        let full = || {
+            DataplaneError::Full(format!(
+                "no number is free for real {endpoint} of {key}: start the daemon with a larger --reals"
+            ))
+        };
+        let row = self
+            .services
+            .get_mut(key)
+            .ok_or_else(|| DataplaneError::other(format!("real {endpoint}"), format!("service {key} has no number")))?;
         let number = match row.reals.get(&endpoint) {
             Some(number) => *number,
             None => {
@@ -255,11 +270,16 @@ impl Tables {
 
     /// Makes `pool` what the service schedules by. Its members must have numbers.
     pub fn set_pool(&mut self, key: &ServiceKey, pool: Pool) -> Result<(), DataplaneError> {
-        let row = self.services.get(key).ok_or_else(|| DataplaneError::other(format!("pool of {key}"), "the service has no number"))?;
+        let row = self
+            .services
+            .get(key)
+            .ok_or_else(|| DataplaneError::other(format!("pool of {key}"), "the service has no number"))?;
         let (id, old) = (row.id, row.config);
         let mut members = Vec::with_capacity(pool.members.len());
         for (endpoint, weight) in &pool.members {
-            let real = *row.reals.get(endpoint).ok_or_else(|| DataplaneError::other(format!("pool of {key}"), format!("real {endpoint} has no number")))?;
+            let real = *row.reals.get(endpoint).ok_or_else(|| {
+                DataplaneError::other(format!("pool of {key}"), format!("real {endpoint} has no number"))
+            })?;
             members.push(Member { real, weight: *weight });
         }
         let config = self.write_pool(key, &pool, &members)?;
@@ -283,7 +303,9 @@ impl Tables {
             self.configs.rest(places.0.unwrap_or(0), u32::from(places.0.is_some()));
             self.members.rest(places.1.unwrap_or(0), places.1.map_or(0, |_| members.len() as u32));
             self.rings.rest(places.2.unwrap_or(0), places.2.map_or(0, |_| lines));
-            return Err(DataplaneError::Full(format!("no room for the members or ring of {key}: wait a second for old ones to be freed, or start with a larger --reals")));
+            return Err(DataplaneError::Full(format!(
+                "no room for the members or ring of {key}: wait a second for old ones to be freed, or start with a larger --reals"
+            )));
         };
         for (index, member) in members.iter().enumerate() {
             self.maps.members.write(first + index as u32, member);
@@ -346,7 +368,8 @@ impl Tables {
         for (key, row) in &mut self.services {
             let members: BTreeSet<SocketAddr> = row.pool.members.iter().map(|(endpoint, _)| *endpoint).collect();
             row.reals.retain(|endpoint, number| {
-                let is_idle = self.maps.loads.value(*number).first().is_none_or(|load| load.load(Ordering::Relaxed) == 0);
+                let is_idle =
+                    self.maps.loads.value(*number).first().is_none_or(|load| load.load(Ordering::Relaxed) == 0);
                 let goes = is_idle && !members.contains(endpoint) && !is_wanted(key, endpoint);
                 if goes {
                     free.push(*number);

@@ -43,8 +43,8 @@ fn director_table(director: &DirectorSpec) -> Table {
     if let Some(source) = tunnel_source_v6 {
         table.insert("tunnel_source_v6", word(source));
     }
-    if *tunnel_source_vary {
-        table.insert("tunnel_source_vary", value(true));
+    if !*tunnel_source_vary {
+        table.insert("tunnel_source_vary", value(false));
     }
     let default = TimeoutSpec::default();
     if *timeouts != default {

@@ -26,7 +26,7 @@ pub struct Spec {
 }
 
 /// What belongs to the director as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DirectorSpec {
     /// Interfaces that receive the clients' packets; may be empty when the daemon is told by `--interface`.
@@ -35,13 +35,13 @@ pub struct DirectorSpec {
     pub timeouts: TimeoutSpec,
     /// Take a TCP connection whose first packet seen is not a SYN (LVS `sloppy_tcp`).
     pub sloppy_tcp: bool,
-    /// Outer source address of IPv4 tunnels; none means what the route prefers.
+    /// Outer source address of IPv4 tunnels. None means 198.18.0.0/16, or what the route prefers if it does not vary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_source_v4: Option<Ipv4Addr>,
-    /// Outer source address of IPv6 tunnels; none means what the route prefers.
+    /// Outer source address of IPv6 tunnels. None means 100::/64, or what the route prefers if it does not vary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_source_v6: Option<Ipv6Addr>,
-    /// Vary the low bits of the outer source per flow, so that a real spreads its receive queues.
+    /// Vary the low bits of the outer source per flow (16 of IPv4, 32 of IPv6), so that a real spreads its receive queues. The default.
     pub tunnel_source_vary: bool,
 }
 
@@ -105,6 +105,21 @@ pub const DEFAULT_WEIGHT: u32 = 1;
 
 fn default_weight() -> u32 {
     DEFAULT_WEIGHT
+}
+
+// === impl DirectorSpec ===
+
+impl Default for DirectorSpec {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            timeouts: TimeoutSpec::default(),
+            sloppy_tcp: false,
+            tunnel_source_v4: None,
+            tunnel_source_v6: None,
+            tunnel_source_vary: true,
+        }
+    }
 }
 
 // === impl TimeoutSpec ===

@@ -9,7 +9,11 @@ use crate::model::{RealSpec, ServiceSpec, Spec};
 pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
     let mut lines = Vec::new();
     for service in old.services.iter().filter(|service| new.service(&service.key).is_none()) {
-        lines.push(line(ChangeAction::Remove, format!("service {}", service.key), format!("with {} real servers", service.reals.len())));
+        lines.push(line(
+            ChangeAction::Remove,
+            format!("service {}", service.key),
+            format!("with {} real servers", service.reals.len()),
+        ));
     }
     if old.director != new.director {
         lines.push(line(ChangeAction::Change, "director".to_owned(), director(old, new)));
@@ -18,7 +22,11 @@ pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
         match old.service(&service.key) {
             Some(before) => change_service(&mut lines, before, service),
             None => {
-                lines.push(line(ChangeAction::Add, format!("service {}", service.key), format!("scheduler {}", service.scheduler)));
+                lines.push(line(
+                    ChangeAction::Add,
+                    format!("service {}", service.key),
+                    format!("scheduler {}", service.scheduler),
+                ));
                 lines.extend(service.reals.iter().map(|real| add_real(service, real)));
             }
         }
@@ -39,14 +47,16 @@ fn add_real(service: &ServiceSpec, real: &RealSpec) -> ChangeView {
 }
 
 fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceSpec) {
-    let find = |service: &ServiceSpec, real: &RealSpec| service.reals.iter().find(|other| other.endpoint() == real.endpoint()).cloned();
+    let find = |service: &ServiceSpec, real: &RealSpec| {
+        service.reals.iter().find(|other| other.endpoint() == real.endpoint()).cloned()
+    };
     for real in old.reals.iter().filter(|real| find(new, real).is_none()) {
         lines.push(line(ChangeAction::Remove, name(old, real), format!("weight {}", real.weight)));
     }
     let mut details = Vec::new();
-    differ(&mut details, "scheduler", old.scheduler, new.scheduler);
-    differ(&mut details, "flags", words(&old.scheduler_flags), words(&new.scheduler_flags));
-    differ(&mut details, "on_real_down", old.on_real_down, new.on_real_down);
+    differ(&mut details, "scheduler", &old.scheduler, &new.scheduler);
+    differ(&mut details, "flags", &words(&old.scheduler_flags), &words(&new.scheduler_flags));
+    differ(&mut details, "on_real_down", &old.on_real_down, &new.on_real_down);
     if old.health != new.health {
         details.push(match (&old.health, &new.health) {
             (None, _) => "health check added".to_owned(),
@@ -63,8 +73,8 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
             continue;
         };
         let mut details = Vec::new();
-        differ(&mut details, "weight", before.weight, real.weight);
-        differ(&mut details, "method", old.method_of(&before), new.method_of(real));
+        differ(&mut details, "weight", &before.weight, &real.weight);
+        differ(&mut details, "method", &old.method_of(&before), &new.method_of(real));
         if !details.is_empty() {
             lines.push(line(ChangeAction::Change, name(new, real), details.join(", ")));
         }
@@ -76,7 +86,7 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
     }
 }
 
-fn differ<T: PartialEq + Display>(details: &mut Vec<String>, what: &str, old: T, new: T) {
+fn differ<T: PartialEq + Display>(details: &mut Vec<String>, what: &str, old: &T, new: &T) {
     if old != new {
         details.push(format!("{what} {old} -> {new}"));
     }
@@ -89,12 +99,14 @@ fn words<T: Display>(words: &[T]) -> String {
 fn director(old: &Spec, new: &Spec) -> String {
     let (old, new) = (&old.director, &new.director);
     let mut details = Vec::new();
-    differ(&mut details, "interfaces", words(&old.interfaces), words(&new.interfaces));
-    differ(&mut details, "tcp timeout", old.timeouts.tcp, new.timeouts.tcp);
-    differ(&mut details, "tcp_fin timeout", old.timeouts.tcp_fin, new.timeouts.tcp_fin);
-    differ(&mut details, "udp timeout", old.timeouts.udp, new.timeouts.udp);
-    differ(&mut details, "sloppy_tcp", old.sloppy_tcp, new.sloppy_tcp);
-    if (old.tunnel_source_v4, old.tunnel_source_v6, old.tunnel_source_vary) != (new.tunnel_source_v4, new.tunnel_source_v6, new.tunnel_source_vary) {
+    differ(&mut details, "interfaces", &words(&old.interfaces), &words(&new.interfaces));
+    differ(&mut details, "tcp timeout", &old.timeouts.tcp, &new.timeouts.tcp);
+    differ(&mut details, "tcp_fin timeout", &old.timeouts.tcp_fin, &new.timeouts.tcp_fin);
+    differ(&mut details, "udp timeout", &old.timeouts.udp, &new.timeouts.udp);
+    differ(&mut details, "sloppy_tcp", &old.sloppy_tcp, &new.sloppy_tcp);
+    if (old.tunnel_source_v4, old.tunnel_source_v6, old.tunnel_source_vary)
+        != (new.tunnel_source_v4, new.tunnel_source_v6, new.tunnel_source_vary)
+    {
         details.push("tunnel source".to_owned());
     }
     details.join(", ")
@@ -110,7 +122,8 @@ mod tests {
         let old = parse(b"[[service]]\naddress = \"10.0.0.1:80\"\n[[service.real]]\naddress = \"10.0.1.1\"\n[[service.real]]\naddress = \"10.0.1.2\"\n").unwrap();
         assert!(changes(&old, &old).is_empty());
         let new = parse(b"[[service]]\naddress = \"10.0.0.1:80\"\nscheduler = \"rr\"\n[[service.real]]\naddress = \"10.0.1.1\"\nweight = 4\n[[service.real]]\naddress = \"10.0.1.3\"\n[[service]]\naddress = \"10.0.0.2:80\"\n").unwrap();
-        let told: Vec<String> = changes(&old, &new).iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
+        let told: Vec<String> =
+            changes(&old, &new).iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
         assert_eq!(
             told,
             [

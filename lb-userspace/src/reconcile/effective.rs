@@ -14,9 +14,14 @@ use lb_common::algo::ring::{self, RingMember};
 use crate::api::types::RealState;
 use crate::dataplane::clock;
 use crate::dataplane::tables::Pool;
-use crate::model::{DirectorSpec, Method, OnRealDown, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, Spec};
+use crate::model::{
+    DirectorSpec, Method, OnRealDown, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, Spec,
+};
 use crate::signal::health::{CheckId, Health, HealthState};
 use crate::signal::neighbour::{Egress, NextHop, Target};
+
+/// Asks the tables for a real's value and its weight in its service's pool.
+pub type Known<'a> = &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>;
 
 /// What is known of the world.
 pub struct Facts<'a> {
@@ -25,7 +30,7 @@ pub struct Facts<'a> {
     /// Results of checks; one that is missing has not begun.
     pub health: &'a BTreeMap<CheckId, Health>,
     /// What the tables say of a real that is in them: its value, and the weight that its service's pool has for it.
-    pub known: &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>,
+    pub known: Known<'a>,
 }
 
 /// What should be.
@@ -74,7 +79,8 @@ const VARY_V6: u32 = 0xffff_ffff;
 
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
-    let services = spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
+    let services =
+        spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
     Desired { services, settings: settings(&spec.director, current) }
 }
 
@@ -123,13 +129,17 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         Some(NextHop::Unresolved { reason }) => (None, Some(reason.clone())),
         // Not looked at yet: what the tables have goes on.
         None => match known {
-            Some((value, _)) if value.disposition != disposition::UNRESOLVED && value.disposition != disposition::GONE => (Some(value), None),
+            Some((value, _))
+                if value.disposition != disposition::UNRESOLVED && value.disposition != disposition::GONE =>
+            {
+                (Some(value), None)
+            }
             _ => (None, Some("its route and MAC are being looked up".to_owned())),
         },
     };
     let (is_healthy, check_problem) = health(service, real, facts, known);
     let policy = match service.on_real_down {
-        OnRealDown::Keep => disposition::FORWARD,
+        OnRealDown::Keep => disposition::DRAIN,
         OnRealDown::Drop => disposition::DROP,
         OnRealDown::Reschedule => disposition::RESCHEDULE,
     };
@@ -137,6 +147,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         (None, _) if policy == disposition::RESCHEDULE => policy,
         (None, _) => disposition::UNRESOLVED,
         (Some(_), false) if check_problem.is_some() => policy,
+        (Some(_), _) if real.weight == 0 => disposition::DRAIN,
         (Some(_), _) => disposition::FORWARD,
     };
     let state = if real.weight == 0 {
@@ -168,7 +179,12 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
 }
 
 /// Whether a real may take connections by its check, and what the check has found wrong.
-fn health(service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>, known: Option<(Real, u32)>) -> (bool, Option<String>) {
+fn health(
+    service: &ServiceSpec,
+    real: &RealSpec,
+    facts: &Facts<'_>,
+    known: Option<(Real, u32)>,
+) -> (bool, Option<String>) {
     if service.health.is_none() {
         return (true, None);
     }
@@ -255,8 +271,12 @@ fn preferred_v6(source: IpAddr) -> Option<[u8; 16]> {
 
 fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredReal>) -> Pool {
     // IPVS puts each server that is added at the head of its list: the last one comes first.
-    let members: Vec<(SocketAddr, u32)> =
-        service.reals.iter().rev().map(|real| (real.endpoint(), reals.get(&real.endpoint()).map_or(0, |real| real.weight))).collect();
+    let members: Vec<(SocketAddr, u32)> = service
+        .reals
+        .iter()
+        .rev()
+        .map(|real| (real.endpoint(), reals.get(&real.endpoint()).map_or(0, |real| real.weight)))
+        .collect();
     let mut flags = 0;
     for flag in &service.scheduler_flags {
         flags |= match flag {
@@ -311,7 +331,8 @@ fn hash_ring(
             RingMember { address: folded(endpoint.ip()), port: port_of(service, endpoint), weight }
         })
         .collect();
-    let place = |slot: u16| indices.get(slot as usize).map_or(lb_common::abi::service::RING_EMPTY, |index| *index as u16);
+    let place =
+        |slot: u16| indices.get(slot as usize).map_or(lb_common::abi::service::RING_EMPTY, |index| *index as u16);
     build(&ring_members).into_iter().map(place).collect()
 }
 
@@ -350,7 +371,11 @@ mod tests {
         parse(text.as_bytes()).unwrap()
     }
 
-    fn desired(spec: &Spec, next_hops: &BTreeMap<Target, NextHop>, health: &BTreeMap<CheckId, Health>) -> DesiredService {
+    fn desired(
+        spec: &Spec,
+        next_hops: &BTreeMap<Target, NextHop>,
+        health: &BTreeMap<CheckId, Health>,
+    ) -> DesiredService {
         let facts = Facts { next_hops, health, known: &|_, _| None };
         let current = Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() };
         effective(spec, &facts, &current).services.into_values().next().unwrap()
@@ -379,23 +404,40 @@ mod tests {
         next_hops.insert(lost, NextHop::Unresolved { reason: "no answer to ARP".to_owned() });
         let service = desired(&spec, &next_hops, &BTreeMap::new());
         let real = &service.reals[&"10.0.1.1:80".parse().unwrap()];
-        assert_eq!((real.state, real.weight, real.value.disposition), (RealState::Unresolved, 0, disposition::UNRESOLVED));
+        assert_eq!(
+            (real.state, real.weight, real.value.disposition),
+            (RealState::Unresolved, 0, disposition::UNRESOLVED)
+        );
         assert_eq!(real.reason.as_deref(), Some("no answer to ARP"));
     }
 
     #[test]
     fn a_failed_real_follows_the_services_policy() {
-        for (policy, expected) in [("keep", disposition::FORWARD), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)] {
-            let text = WRR.replacen("scheduler", &format!("on_real_down = \"{policy}\"\nhealth = {{ type = \"tcp\" }}\nscheduler"), 1);
+        for (policy, expected) in
+            [("keep", disposition::DRAIN), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
+        {
+            let text = WRR.replacen(
+                "scheduler",
+                &format!("on_real_down = \"{policy}\"\nhealth = {{ type = \"tcp\" }}\nscheduler"),
+                1,
+            );
             let spec = spec(&text);
             let service = &spec.services[0];
-            let down = Health { state: HealthState::Down, since: std::time::SystemTime::UNIX_EPOCH, last_error: Some("refused".to_owned()), checks: 3 };
+            let down = Health {
+                state: HealthState::Down,
+                since: std::time::SystemTime::UNIX_EPOCH,
+                last_error: Some("refused".to_owned()),
+                checks: 3,
+            };
             let health = BTreeMap::from([(check_id(service, &service.reals[0]), down)]);
             let service = desired(&spec, &all_resolved(&spec), &health);
             let real = &service.reals[&"10.0.1.1:80".parse().unwrap()];
             assert_eq!((real.state, real.weight, real.value.disposition), (RealState::Down, 0, expected));
             let pending = &service.reals[&"10.0.1.2:80".parse().unwrap()];
-            assert_eq!((pending.state, pending.weight, pending.value.disposition), (RealState::Down, 0, disposition::FORWARD));
+            assert_eq!(
+                (pending.state, pending.weight, pending.value.disposition),
+                (RealState::Down, 0, disposition::FORWARD)
+            );
         }
     }
 
@@ -405,7 +447,8 @@ mod tests {
         let spec = spec(&text);
         let value = Real { disposition: disposition::FORWARD, ifindex: 3, ..Real::default() };
         let facts = Facts { next_hops: &BTreeMap::new(), health: &BTreeMap::new(), known: &|_, _| Some((value, 5)) };
-        let desired = effective(&spec, &facts, &Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() });
+        let desired =
+            effective(&spec, &facts, &Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() });
         for real in desired.services.values().flat_map(|service| service.reals.values()) {
             assert_eq!((real.state, real.value.ifindex), (RealState::Up, 3));
         }

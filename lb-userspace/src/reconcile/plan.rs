@@ -3,6 +3,7 @@
 //! Reals are written before the pool that names them, and taken away after the pool that does not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 
 use lb_common::abi::real::{Real, disposition};
@@ -48,6 +49,26 @@ pub enum Op {
     RemoveService(ServiceKey),
 }
 
+/// For the log: what is done to what.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetSettings(_) => write!(f, "set the director's settings"),
+            Self::AddService(key) => write!(f, "add service {key}"),
+            Self::SetReal { service, endpoint, real } => {
+                write!(f, "set real {endpoint} of {service}: disposition {}", real.disposition)
+            }
+            Self::SetPool { service, pool } => {
+                let weights: Vec<String> =
+                    pool.members.iter().map(|(endpoint, weight)| format!("{endpoint}={weight}")).collect();
+                write!(f, "set the pool of {service}: {}", weights.join(" "))
+            }
+            Self::RemoveReal { service, endpoint, .. } => write!(f, "remove real {endpoint} of {service}"),
+            Self::RemoveService(key) => write!(f, "remove service {key}"),
+        }
+    }
+}
+
 /// The tables as a plan sees them.
 pub trait Observed {
     /// Every service that has a number.
@@ -89,8 +110,15 @@ pub fn plan(desired: &Desired, observed: &impl Observed) -> Vec<Op> {
     ops
 }
 
-fn plan_service(ops: &mut Vec<Op>, key: ServiceKey, service: &DesiredService, row: Option<&ServiceRow>, observed: &impl Observed) {
-    let current = |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).and_then(|number| observed.real(*number));
+fn plan_service(
+    ops: &mut Vec<Op>,
+    key: ServiceKey,
+    service: &DesiredService,
+    row: Option<&ServiceRow>,
+    observed: &impl Observed,
+) {
+    let current =
+        |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).and_then(|number| observed.real(*number));
     for (endpoint, real) in &service.reals {
         if current(endpoint).map(identity_free) != Some(real.value) {
             ops.push(Op::SetReal { service: key, endpoint: *endpoint, real: real.value });
@@ -99,7 +127,9 @@ fn plan_service(ops: &mut Vec<Op>, key: ServiceKey, service: &DesiredService, ro
     if row.is_none_or(|row| row.pool != service.pool) {
         ops.push(Op::SetPool { service: key, pool: service.pool.clone() });
     }
-    for endpoint in row.into_iter().flat_map(|row| row.reals.keys()).filter(|endpoint| !service.reals.contains_key(endpoint)) {
+    for endpoint in
+        row.into_iter().flat_map(|row| row.reals.keys()).filter(|endpoint| !service.reals.contains_key(endpoint))
+    {
         let meets = current(endpoint).map_or(disposition::GONE, |real| real.disposition);
         if meets != service.removed_disposition {
             ops.push(Op::RemoveReal { service: key, endpoint: *endpoint, disposition: service.removed_disposition });
@@ -112,7 +142,10 @@ pub fn numbers_needed(ops: &[Op], observed: &impl Observed) -> (usize, usize) {
     let is_new = |service: &ServiceKey, endpoint: &SocketAddr| {
         observed.services().get(service).is_none_or(|row| !row.reals.contains_key(endpoint))
     };
-    let reals = ops.iter().filter(|op| matches!(op, Op::SetReal { service, endpoint, .. } if is_new(service, endpoint))).count();
+    let reals = ops
+        .iter()
+        .filter(|op| matches!(op, Op::SetReal { service, endpoint, .. } if is_new(service, endpoint)))
+        .count();
     let services = ops.iter().filter(|op| matches!(op, Op::AddService(_))).count();
     (reals, services)
 }

@@ -1,0 +1,198 @@
+//! An engine that keeps a Spec in memory and forwards nothing.
+
+use std::sync::{Arc, Mutex};
+
+use lb_userspace::{
+    api::{engine::Engine, error::EngineError, types::*},
+    model::{Edit, Method, Protocol, Spec, edit, validate::validate},
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct Fake(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    revision: u64,
+    spec: Spec,
+    /// When set, the next apply fails with it.
+    broken: Option<String>,
+}
+
+impl Fake {
+    pub(crate) fn break_next(&self, cause: &str) {
+        self.0.lock().unwrap().broken = Some(cause.to_owned());
+    }
+
+    pub(crate) fn current(&self) -> (u64, Spec) {
+        let state = self.0.lock().unwrap();
+        (state.revision, state.spec.clone())
+    }
+
+    fn edited(&self, edits: Vec<Edit>) -> Result<Spec, EngineError> {
+        let (_, mut spec) = self.current();
+        for edit in edits {
+            edit::apply(&mut spec, edit)?;
+        }
+        match validate(&spec) {
+            problems if problems.is_empty() => Ok(spec),
+            problems => Err(EngineError::Refused { problems }),
+        }
+    }
+}
+
+fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
+    let mut changes = Vec::new();
+    for service in &new.services {
+        let action = match old.service(&service.key) {
+            None => ChangeAction::Add,
+            Some(known) if known != service => ChangeAction::Change,
+            Some(_) => continue,
+        };
+        let detail = format!("{} reals, scheduler {}", service.reals.len(), service.scheduler);
+        changes.push(ChangeView { action, target: format!("service {}", service.key), detail });
+    }
+    for service in old.services.iter().filter(|service| new.service(&service.key).is_none()) {
+        let target = format!("service {}", service.key);
+        changes.push(ChangeView { action: ChangeAction::Remove, target, detail: String::new() });
+    }
+    changes
+}
+
+pub(crate) const COUNTERS: Counters = Counters { connections: 3, packets: 40, bytes: 5000 };
+
+impl Engine for Fake {
+    async fn status(&self) -> StatusView {
+        let (revision, spec) = self.current();
+        let total = spec.services.iter().map(|service| service.reals.len() as u64).sum();
+        StatusView {
+            version: "9.9.9".to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: 306,
+            revision,
+            interfaces: vec![InterfaceView {
+                name: "eth0".to_owned(),
+                index: 2,
+                mode: XdpMode::Native,
+                program_id: 318,
+                link_id: 7,
+            }],
+            services: spec.services.len() as u64,
+            reals: RealCounts { total, up: total, ..RealCounts::default() },
+            connections: ConnectionCounts { used_v4: 5, capacity_v4: 1024, used_v6: 0, capacity_v6: 512 },
+            warnings: vec!["eth0 has no route".to_owned()],
+        }
+    }
+
+    async fn spec(&self) -> (u64, Spec) {
+        self.current()
+    }
+
+    async fn services(&self) -> Vec<ServiceView> {
+        let view = |service: &lb_userspace::model::ServiceSpec| ServiceView {
+            service: service.key,
+            protocol: service.key.protocol,
+            address: service.key.address,
+            port: service.key.port,
+            scheduler: service.scheduler,
+            flags: service.scheduler_flags.clone(),
+            method: service.method,
+            on_real_down: service.on_real_down,
+            counters: COUNTERS,
+            active: 1,
+            inactive: 2,
+            reals: service
+                .reals
+                .iter()
+                .map(|real| RealView {
+                    address: real.address,
+                    port: real.port,
+                    method: service.method_of(real),
+                    weight: real.weight,
+                    effective_weight: 0,
+                    state: RealState::Unresolved,
+                    reason: Some("no answer to ARP".to_owned()),
+                    interface: Some("eth0".to_owned()),
+                    mac: (service.method_of(real) == Method::Direct).then(|| "02:00:00:00:00:01".to_owned()),
+                    active: 1,
+                    inactive: 2,
+                    counters: COUNTERS,
+                })
+                .collect(),
+        };
+        self.current().1.services.iter().map(view).collect()
+    }
+
+    async fn stats(&self) -> StatsView {
+        let services = self.services().await.into_iter().map(|service| ServiceStatsView {
+            service: service.service,
+            counters: service.counters,
+            reals: service
+                .reals
+                .iter()
+                .map(|real| RealStatsView { address: real.address, port: real.port, counters: real.counters })
+                .collect(),
+        });
+        let verdict = VerdictView {
+            name: "forwarded".to_owned(),
+            action: VerdictAction::Redirect,
+            description: "to a real server".to_owned(),
+            packets: 40,
+        };
+        StatsView { verdicts: vec![verdict], services: services.collect() }
+    }
+
+    async fn connections(&self, filter: ConnectionFilter) -> Result<ConnectionPage, EngineError> {
+        if let Some(state) = filter.state.filter(|state| !state.eq_ignore_ascii_case("established")) {
+            let what = format!("no connection state is named {state:?}; one of established");
+            return Err(EngineError::NotFound { what });
+        }
+        let connection = |port: u16| ConnectionView {
+            protocol: Protocol::Tcp,
+            client: ([192, 0, 2, 7], port).into(),
+            virtual_: ([10, 0, 0, 1], 80).into(),
+            real: ([10, 0, 1, 1], 80).into(),
+            state: "established".to_owned(),
+            idle_seconds: 4,
+            expires_seconds: 896,
+        };
+        let all: Vec<ConnectionView> = (0..5000)
+            .map(|index| connection(1024 + index))
+            .filter(|view| filter.client.is_none_or(|client| view.client.ip() == client))
+            .filter(|view| filter.real.is_none_or(|real| view.real.ip() == real))
+            .filter(|view| filter.service.is_none_or(|service| service.endpoint() == view.virtual_))
+            .collect();
+        let total = all.len() as u64;
+        let connections: Vec<ConnectionView> = all.into_iter().take(filter.limit).collect();
+        Ok(ConnectionPage { total, shown: connections.len() as u64, connections })
+    }
+
+    async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {
+        let (revision, old) = self.current();
+        let warnings = vec!["this is only a plan".to_owned()];
+        Ok(PlanView { revision, changes: changes(&old, &spec), warnings })
+    }
+
+    async fn plan_edits(&self, edits: Vec<Edit>) -> Result<PlanView, EngineError> {
+        let spec = self.edited(edits)?;
+        self.plan(spec).await
+    }
+
+    async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        let mut state = self.0.lock().unwrap();
+        if let Some(given) = if_revision.filter(|given| *given != state.revision) {
+            return Err(EngineError::StaleRevision { given, current: state.revision });
+        }
+        if let Some(cause) = state.broken.take() {
+            return Err(EngineError::Failed { cause });
+        }
+        let changes = changes(&state.spec, &spec);
+        state.revision += u64::from(state.spec != spec);
+        state.spec = spec;
+        Ok(AppliedView { revision: state.revision, changes })
+    }
+
+    async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        let spec = self.edited(edits)?;
+        self.apply(spec, if_revision).await
+    }
+}
