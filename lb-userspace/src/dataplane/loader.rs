@@ -52,15 +52,16 @@ pub struct Attached {
 // === impl Loaded ===
 
 impl Loaded {
-    /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
-    /// `verifier_log`.
+    /// Loads the director's program from `object` over the maps at `pins`, creating those that are not there. The verifier's words on
+    /// a refusal go to `verifier_log`.
     pub fn load(
+        object: &[u8],
         pins: &Pins,
         geometry: &Geometry,
         settings: &Settings,
         verifier_log: &Path,
     ) -> Result<Self, DataplaneError> {
-        let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
+        let mut object = Self::loader(Some(pins), geometry, settings, object)?;
         program(&mut object)?.load().map_err(|error| refused(&error, verifier_log))?;
         Ok(Self { object, links: BTreeMap::new() })
     }
