@@ -22,6 +22,8 @@ pub mod disposition {
     pub const RESCHEDULE: u8 = 3;
     /// No MAC or no route known: dropped until it is.
     pub const UNRESOLVED: u8 = 4;
+    /// Takes no new connections: what it has is sent on, but a handshake that the client begins again goes elsewhere.
+    pub const DRAIN: u8 = 5;
 }
 
 /// A real server. User space changes it by whole aligned 8-byte stores: a new destination MAC is one of them.

@@ -62,10 +62,18 @@ pub const fn is_steady(state: State, flags: u8) -> bool {
     matches!(state, State::Established) && flags & (flag::SYN | flag::FIN | flag::RST) == 0
 }
 
-/// A SYN that begins a new connection on the ports of one that is over: it is scheduled anew, as with IPVS's `conn_reuse_mode` 1.
+/// A bare SYN: no client sends it but to begin a connection.
+#[inline(always)]
+pub const fn is_opening(flags: u8) -> bool {
+    flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN) == flag::SYN
+}
+
+/// A SYN that begins a new connection on the ports of one that is over: it is scheduled anew, as with IPVS's `conn_reuse_mode` 3.
+/// FIN_WAIT counts as over, since it is the last state that a director sees of a connection whose other half passes it by: with
+/// IPVS's default of 1 a busy client's ports stick to the real that they had two minutes ago.
 #[inline(always)]
 pub const fn is_reuse(state: State, flags: u8) -> bool {
-    flags & (flag::SYN | flag::ACK | flag::RST | flag::FIN) == flag::SYN && matches!(state, State::TimeWait | State::Close)
+    is_opening(flags) && matches!(state, State::TimeWait | State::Close | State::FinWait)
 }
 
 #[cfg(test)]
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn only_a_bare_syn_reuses_a_finished_connection() {
-        assert!(is_reuse(TW, flag::SYN) && is_reuse(CL, flag::SYN));
-        assert!(!is_reuse(TW, flag::SYN | flag::ACK) && !is_reuse(FW, flag::SYN) && !is_reuse(ES, flag::SYN));
+        assert!(is_reuse(TW, flag::SYN) && is_reuse(CL, flag::SYN) && is_reuse(FW, flag::SYN));
+        assert!(!is_reuse(TW, flag::SYN | flag::ACK) && !is_reuse(SR, flag::SYN) && !is_reuse(ES, flag::SYN));
     }
 }

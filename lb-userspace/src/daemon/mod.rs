@@ -8,6 +8,7 @@ mod store;
 mod views;
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -85,8 +86,11 @@ impl DaemonError {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), DaemonError> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|e| DaemonError::other(format!("--log {}", options.log), e))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // netlink-packet-route warns of every attribute that a newer kernel has made longer, at each listing.
+    let filter = EnvFilter::try_new(format!("netlink_packet_route=error,{}", options.log));
+    let filter = filter.map_err(|e| DaemonError::other(format!("--log {}", options.log), e))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|e| DaemonError::other("starting", e))?.block_on(serve(options))
 }

@@ -136,7 +136,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
     };
     let (is_healthy, check_problem) = health(service, real, facts, known);
     let policy = match service.on_real_down {
-        OnRealDown::Keep => disposition::FORWARD,
+        OnRealDown::Keep => disposition::DRAIN,
         OnRealDown::Drop => disposition::DROP,
         OnRealDown::Reschedule => disposition::RESCHEDULE,
     };
@@ -144,6 +144,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         (None, _) if policy == disposition::RESCHEDULE => policy,
         (None, _) => disposition::UNRESOLVED,
         (Some(_), false) if check_problem.is_some() => policy,
+        (Some(_), _) if real.weight == 0 => disposition::DRAIN,
         (Some(_), _) => disposition::FORWARD,
     };
     let state = if real.weight == 0 {
@@ -410,7 +411,7 @@ mod tests {
     #[test]
     fn a_failed_real_follows_the_services_policy() {
         for (policy, expected) in
-            [("keep", disposition::FORWARD), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
+            [("keep", disposition::DRAIN), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
         {
             let text = WRR.replacen(
                 "scheduler",

@@ -51,7 +51,15 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     let real = found.meta.real();
     let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
     if disposition != disposition::FORWARD {
-        return refuse::<F>(&found, disposition);
+        // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
+        let begins_again = is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
+        if begins_again || disposition == disposition::RESCHEDULE {
+            release::<F>(&found);
+            return Ok(None);
+        }
+        if disposition != disposition::DRAIN {
+            return Err(refusal(disposition));
+        }
     }
     let next = if !is_tcp || tcp_state::is_steady(state, flow.transport.flags) {
         state
@@ -64,17 +72,13 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     Ok(Some(real))
 }
 
-/// What becomes of a packet whose real takes none: the connection keeps its age, so that it expires.
+/// Why a packet does not go to its real. The connection keeps its age, so that it expires.
 #[inline(always)]
-fn refuse<F: Family>(found: &Found<SlotOf<F>>, disposition: u8) -> Result<Option<u32>, Verdict> {
+const fn refusal(disposition: u8) -> Verdict {
     match disposition {
-        disposition::RESCHEDULE => {
-            release::<F>(found);
-            Ok(None)
-        }
-        disposition::DROP => Err(Verdict::RealDown),
-        disposition::UNRESOLVED => Err(Verdict::RealUnresolved),
-        _ => Err(Verdict::RealGone),
+        disposition::DROP => Verdict::RealDown,
+        disposition::UNRESOLVED => Verdict::RealUnresolved,
+        _ => Verdict::RealGone,
     }
 }
 
