@@ -20,6 +20,9 @@ use crate::model::{
 use crate::signal::health::{CheckId, Health, HealthState};
 use crate::signal::neighbour::{Egress, NextHop, Target};
 
+/// Asks the tables for a real's value and its weight in its service's pool.
+pub type Known<'a> = &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>;
+
 /// What is known of the world.
 pub struct Facts<'a> {
     /// Ways to the reals; one that is missing has not been looked at yet.
@@ -27,7 +30,7 @@ pub struct Facts<'a> {
     /// Results of checks; one that is missing has not begun.
     pub health: &'a BTreeMap<CheckId, Health>,
     /// What the tables say of a real that is in them: its value, and the weight that its service's pool has for it.
-    pub known: &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>,
+    pub known: Known<'a>,
 }
 
 /// What should be.
