@@ -63,8 +63,11 @@ fn every_relative_link_leads_somewhere() {
             links += 1;
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if file.is_empty() { document.clone() } else { document.with_file_name(file) };
-            let is_there =
-                if anchor.is_empty() { target.exists() } else { target.is_file() && anchors(&read(&target)).contains(anchor) };
+            let is_there = if anchor.is_empty() {
+                target.exists()
+            } else {
+                target.is_file() && anchors(&read(&target)).contains(anchor)
+            };
             if !is_there {
                 dead.push(format!("{}: {link}", document.display()));
             }
@@ -84,7 +87,9 @@ fn every_path_that_a_document_names_exists() {
         let text = without_code(&read(&document));
         for line in text.lines() {
             let words = line.split('`').skip(1).step_by(2);
-            for path in words.filter(|word| folders.iter().any(|folder| word.starts_with(folder)) && !word.contains([' ', '*'])) {
+            for path in
+                words.filter(|word| folders.iter().any(|folder| word.starts_with(folder)) && !word.contains([' ', '*']))
+            {
                 paths += 1;
                 if !root().join(path).exists() {
                     gone.push(format!("{}: {path}", document.display()));
@@ -104,7 +109,8 @@ fn verdicts_are_documented_as_the_code_has_them() {
     let rows: Vec<String> = list.lines().map(str::trim).filter(|line| !line.is_empty()).map(row).collect();
     assert!(rows.len() > 20);
     let page = read(&root().join("docs/reference/verdicts.md"));
-    let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| number")).collect();
+    let written: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| number")).collect();
     assert_eq!(written, rows, "docs/reference/verdicts.md");
     let guide = read(&root().join("docs/guide/troubleshooting.md"));
     for row in rows {
