@@ -15,7 +15,8 @@ const REAL: &str = "10.0.1.1";
 const REAL6: &str = "fd00::1:1";
 
 fn inner(destination: &str) -> Vec<u8> {
-    let packet = if destination.contains(':') { Packet::v6(CLIENT6, destination) } else { Packet::v4(CLIENT, destination) };
+    let packet =
+        if destination.contains(':') { Packet::v6(CLIENT6, destination) } else { Packet::v4(CLIENT, destination) };
     packet.tos(0x2e).tcp(4000, 80, SYN).payload(b"hello").build()
 }
 
@@ -113,7 +114,8 @@ fn without_vips_nothing_is_opened() {
 #[test]
 fn hostile_bytes() {
     let mut decap = Decap::new(&[VIP, VIP6]);
-    let seeds: Vec<Vec<u8>> = [VIP, VIP6, OTHER].iter().flat_map(|vip| [false, true].map(|v6| outer(v6, &inner(vip)).build())).collect();
+    let seeds: Vec<Vec<u8>> =
+        [VIP, VIP6, OTHER].iter().flat_map(|vip| [false, true].map(|v6| outer(v6, &inner(vip)).build())).collect();
     let strategy = (0..seeds.len(), prop::collection::vec((0usize..110, any::<u8>()), 0..6), 14usize..140);
     let cell = std::cell::RefCell::new(&mut decap);
     TestRunner::new(Config { cases: 5000, failure_persistence: None, ..Config::default() })
