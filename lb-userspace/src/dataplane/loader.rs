@@ -71,17 +71,30 @@ impl Loaded {
         Self::loader(None, geometry, settings, objects::DIRECTOR)
     }
 
-    fn loader(
+    /// Another object with the director's tables, its other maps sized by `sizes`: the benchmark's.
+    pub fn load_other(object: &[u8], geometry: &Geometry, settings: &Settings, sizes: &[(&str, u32)]) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(None, geometry, settings, object, sizes)
+    }
+
+    fn loader(pins: Option<&Pins>, geometry: &Geometry, settings: &Settings, object: &[u8]) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(pins, geometry, settings, object, &[])
+    }
+
+    fn loader_with(
         pins: Option<&Pins>,
         geometry: &Geometry,
         settings: &Settings,
         object: &[u8],
+        others: &[(&str, u32)],
     ) -> Result<Ebpf, DataplaneError> {
         let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
         let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
         let mut loader = EbpfLoader::new();
         for (name, entries) in geometry.sizes() {
             loader.map_max_entries(name, entries);
+        }
+        for (name, entries) in others {
+            loader.map_max_entries(name, *entries);
         }
         for (name, path) in &paths {
             loader.map_pin_path(name, path);
