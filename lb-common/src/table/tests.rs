@@ -66,7 +66,7 @@ fn gives_up_free_expired_half_open_closing_and_udp_ones_and_never_a_live_establi
     assert!(evicted(15).is_none(), "established ones stay");
 }
 
-/// Half full, as the daemon sizes its tables: everybody finds room, and most in their first bucket.
+/// Half full, as the daemon sizes its tables: everybody finds room, and three of four in their first bucket.
 #[test]
 fn a_half_full_table_has_room_for_all() {
     const BUCKETS: usize = if cfg!(miri) { 64 } else { 1 << 14 };
@@ -82,7 +82,7 @@ fn a_half_full_table_has_room_for_all() {
         }
     }
     assert_eq!(refused, 0);
-    assert!(in_second < BUCKETS * WAYS / 2 / 5, "{in_second} in their second bucket");
+    assert!(in_second < BUCKETS * WAYS / 2 * 3 / 10, "{in_second} in their second bucket");
 }
 
 #[test]
