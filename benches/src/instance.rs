@@ -118,11 +118,11 @@ impl Instance {
                 let frame = self.case.frame(flags);
                 self.run(&self.case.program(), &frame, round)?;
             }
-            let mut found = 0;
-            self.tables.each_connection(|_| found += 1);
+            // At a load of one half some flows find both their buckets full (0.4 % by simulation, README.md).
+            let missing = u64::from(self.case.flows) - self.used();
             anyhow::ensure!(
-                found == self.case.flows,
-                "{}: {found} of {} flows are in the table",
+                missing * 100 <= u64::from(self.case.flows),
+                "{}: {missing} of {} flows are not in the table",
                 self.case.title(),
                 self.case.flows
             );
@@ -160,15 +160,16 @@ impl Instance {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
         self.tables.sweep(newest + 1, &[0; 16]);
-        let (used, _) = self.used();
+        let used = self.used();
         anyhow::ensure!(used == 0, "{used} connections stayed in the tables");
         Ok(())
     }
 
-    fn used(&self) -> (u64, u64) {
+    /// Connections in the tables.
+    fn used(&self) -> u64 {
         let mut all = 0;
         self.tables.each_connection(|_| all += 1);
-        (all, 0)
+        all
     }
 
     /// Packets that the director did not do with what the case is about: a benchmark of errors says nothing.
@@ -182,12 +183,13 @@ impl Instance {
             "direct" => Verdict::Direct,
             _ => Verdict::Tunnel,
         };
+        let all: u64 = self.tables.verdicts().iter().map(|(_, packets)| packets).sum();
         for (verdict, packets) in self.tables.verdicts() {
-            // A new connection whose two buckets are full is part of life, if rare.
-            let is_rare = verdict == Verdict::TableFull && self.case.subject == Subject::New;
+            // Flows that found no place, as said above.
+            let is_rare = matches!(verdict, Verdict::TableFull | Verdict::MissNotSyn) && packets * 100 <= all;
             anyhow::ensure!(
                 packets == 0 || verdict == expected || is_rare,
-                "{}: {packets} packets ended as {verdict:?}",
+                "{}: {packets} packets of {all} ended as {verdict:?}",
                 self.case.title()
             );
         }
