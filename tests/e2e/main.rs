@@ -1,0 +1,21 @@
+//! The whole director on real traffic: an `xvs daemon` in a laboratory of network namespaces, nginx on the reals, clients with
+//! real sockets. Needs root and the tools that `cargo xtask setup` installs; without them every test here fails and says so.
+//!
+//! The binary under test is `target/release/xvs`, or the one that `XVS_BIN` names; it is not built from here. Tests run one at a
+//! time (`--test-threads=1`): they compare counts of traffic, and the machine may have few cores. Waits are polls with a bound;
+//! no test asks how fast something was.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `shares` | wrr and rr over ten thousand requests, counted by client, director and reals |
+//! | `counts` | lc and wlc with held connections: each pick against the formula |
+//! | `hashing` | sh and mh: each client against tables built here |
+//! | `restart` | the daemon is killed and started again under load |
+
+mod counts;
+mod echo;
+mod hashing;
+mod hold;
+mod restart;
+mod shares;
+mod stage;
