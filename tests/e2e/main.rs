@@ -11,11 +11,25 @@
 //! | `counts` | lc and wlc with held connections: each pick against the formula |
 //! | `hashing` | sh and mh: each client against tables built here |
 //! | `restart` | the daemon is killed and started again under load |
+//! | `neighbours` | a real's MAC changes, a real goes away and comes back |
+//! | `health` | checks: fall, rise, wrong status, and what becomes of open connections |
+//! | `tunnels` | four tunnels to reals behind a router, outer sources |
+//! | `two_arm` | redirect between interfaces |
+//! | `udp` | a UDP service |
+//! | `any_port` | a service on any port beside one on a port |
+//! | `expiry` | connections are forgotten |
 
+mod any_port;
 mod counts;
 mod echo;
+mod expiry;
 mod hashing;
+mod health;
 mod hold;
+mod neighbours;
 mod restart;
 mod shares;
 mod stage;
+mod tunnels;
+mod two_arm;
+mod udp;
