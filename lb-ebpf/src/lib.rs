@@ -2,7 +2,10 @@
 #![no_std]
 #![deny(unsafe_code)]
 #![feature(asm_experimental_arch, core_intrinsics)]
-#![expect(internal_features, reason = "core::sync::atomic has no read-modify-write for BPF, the intrinsics behind it have")]
+#![expect(
+    internal_features,
+    reason = "core::sync::atomic has no read-modify-write for BPF, the intrinsics behind it have"
+)]
 
 pub mod helpers;
 pub mod packet;

@@ -22,9 +22,21 @@ fn ipv4_fragments() {
             row("no fragment: nothing set", to(VIP, 0x0000), Direct),
             row("no fragment: the reserved bit", to(VIP, 0x8000), Direct),
             row("fragment to somebody else", to(OTHER, 0x2000), NotAService),
-            row("fragment of another protocol to a VIP", Packet::v4(CLIENT, VIP).raw(132, &[0; 16]).fragment_word(0x2000).build(), Fragment),
-            row("fragment without any data", Packet::v4(CLIENT, VIP).raw(17, &[]).fragment_word(0x2001).build(), Fragment),
-            row("fragment of a port that no service has", Packet::v4(CLIENT, VIP).udp(1, 9999).fragment_word(0x2000).build(), Fragment),
+            row(
+                "fragment of another protocol to a VIP",
+                Packet::v4(CLIENT, VIP).raw(132, &[0; 16]).fragment_word(0x2000).build(),
+                Fragment,
+            ),
+            row(
+                "fragment without any data",
+                Packet::v4(CLIENT, VIP).raw(17, &[]).fragment_word(0x2001).build(),
+                Fragment,
+            ),
+            row(
+                "fragment of a port that no service has",
+                Packet::v4(CLIENT, VIP).udp(1, 9999).fragment_word(0x2000).build(),
+                Fragment,
+            ),
         ],
     );
     assert!(director.connections().len() == 1, "fragments make no connections");
@@ -45,7 +57,11 @@ fn ipv6_fragments() {
             row("last fragment", to(VIP6, 0x0080), Fragment),
             row("atomic fragment", to(VIP6, 0x0000), Direct),
             row("fragment to somebody else", to(OTHER6, 0x0001), NotAService),
-            row("fragment that begins with half an extension header", Packet::v6(CLIENT6, VIP6).extension(44, &[0, 0, 1, 0, 0, 0, 9]).raw(60, &[6, 9]).build(), Fragment),
+            row(
+                "fragment that begins with half an extension header",
+                Packet::v6(CLIENT6, VIP6).extension(44, &[0, 0, 1, 0, 0, 0, 9]).raw(60, &[6, 9]).build(),
+                Fragment,
+            ),
         ],
     );
 }
@@ -56,7 +72,11 @@ fn icmp_errors() {
     let mut rows = Vec::new();
     for kind in 0..=255u8 {
         let is_error = matches!(kind, 3 | 4 | 5 | 11 | 12);
-        rows.push(row("ICMP to a VIP", Packet::v4(CLIENT, VIP).icmp(kind, 4).build(), if is_error { IcmpError } else { NotTransport }));
+        rows.push(row(
+            "ICMP to a VIP",
+            Packet::v4(CLIENT, VIP).icmp(kind, 4).build(),
+            if is_error { IcmpError } else { NotTransport },
+        ));
         let verdict = if kind < 128 { IcmpError } else { NotTransport };
         rows.push(row("ICMPv6 to a VIP", Packet::v6(CLIENT6, VIP6).icmp(kind, 0).build(), verdict));
     }
@@ -64,7 +84,11 @@ fn icmp_errors() {
         row("unreachable to somebody else", Packet::v4(CLIENT, OTHER).icmp(3, 4).build(), NotAService),
         row("echo to somebody else", Packet::v4(CLIENT, OTHER).icmp(8, 0).build(), NotTransport),
         row("packet too big to somebody else", Packet::v6(CLIENT6, OTHER6).icmp(2, 0).build(), NotAService),
-        row("error behind an extension header", Packet::v6(CLIENT6, VIP6).extension(0, &[0, 1, 4, 0, 0, 0, 0]).icmp(1, 0).build(), IcmpError),
+        row(
+            "error behind an extension header",
+            Packet::v6(CLIENT6, VIP6).extension(0, &[0, 1, 4, 0, 0, 0, 0]).icmp(1, 0).build(),
+            IcmpError,
+        ),
     ]);
     run(&mut director, &rows);
 }

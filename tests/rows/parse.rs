@@ -34,11 +34,19 @@ fn ipv4() {
         row("version 0", spoil(&syn, 14, &[0x00]), BadHeader),
         row("total length 0 (as offloads leave it)", spoil(&syn, 16, &[0, 0]), BadHeader),
         row("total length below the header's", spoil(&syn, 16, &[0, 19]), BadHeader),
-        row("total length below the header's with options", spoil(&syn4().options(&[1; 8]).build(), 16, &[0, 27]), BadHeader),
+        row(
+            "total length below the header's with options",
+            spoil(&syn4().options(&[1; 8]).build(), 16, &[0, 27]),
+            BadHeader,
+        ),
         row("total length one beyond the frame", spoil(&syn, 16, &[0, 41]), BadHeader),
         row("total length 65535", spoil(&syn, 16, &[0xff, 0xff]), BadHeader),
         row("total length ends inside the TCP header, padding behind", spoil(&padded, 16, &[0, 39]), BadHeader),
-        row("total length ends inside the TCP header, and the frame too", cut(&spoil(&syn, 16, &[0, 39]), 53), Truncated),
+        row(
+            "total length ends inside the TCP header, and the frame too",
+            cut(&spoil(&syn, 16, &[0, 39]), 53),
+            Truncated,
+        ),
         row("only an IP header", cut(&spoil(&syn, 16, &[0, 20]), 34), Truncated),
         row("TCP data offset 4", spoil(&syn, 14 + 20 + 12, &[0x40]), BadHeader),
         row("TCP data offset 0", spoil(&syn, 14 + 20 + 12, &[0x00]), BadHeader),
@@ -57,7 +65,11 @@ fn ipv4() {
         row("ICMP cut", cut(&spoil(&icmp, 16, &[0, 27]), 41), Truncated),
         row("IPIP", Packet::v4(CLIENT, VIP).raw(4, &syn[14..]).build(), NotTransport),
         row("SCTP", Packet::v4(CLIENT, VIP).raw(132, &[0; 16]).build(), NotTransport),
-        row("protocol 0, which marks VIPs in the service table", Packet::v4(CLIENT, VIP).raw(0, &[0; 16]).build(), NotTransport),
+        row(
+            "protocol 0, which marks VIPs in the service table",
+            Packet::v4(CLIENT, VIP).raw(0, &[0; 16]).build(),
+            NotTransport,
+        ),
         row("ESP", Packet::v4(CLIENT, VIP).raw(50, &[0; 16]).build(), NotTransport),
         row("a wrong header checksum is the real's business", spoil(&syn, 24, &[0xde, 0xad]), Direct),
         row("TTL 0 is the real's business", syn4().ttl(0).build(), Direct),
@@ -87,7 +99,11 @@ fn ipv6() {
         row("payload length one beyond the frame", spoil(&syn, 18, &[0, 21]), BadHeader),
         row("payload length 65535", spoil(&syn, 18, &[0xff, 0xff]), BadHeader),
         row("payload length ends inside the TCP header, padding behind", spoil(&padded, 18, &[0, 19]), BadHeader),
-        row("payload length ends inside the TCP header, and the frame too", cut(&spoil(&syn, 18, &[0, 19]), 73), Truncated),
+        row(
+            "payload length ends inside the TCP header, and the frame too",
+            cut(&spoil(&syn, 18, &[0, 19]), 73),
+            Truncated,
+        ),
         row("TCP data offset 4", spoil(&syn, 14 + 40 + 12, &[0x40]), BadHeader),
         row("TCP data offset beyond the packet", spoil(&syn, 14 + 40 + 12, &[0xf0]), BadHeader),
         row("UDP", udp.clone(), Direct),
@@ -117,7 +133,14 @@ const SIXTEEN: [u8; 15] = [1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 #[test]
 fn ipv6_extension_headers() {
     let mut director = standard();
-    let kinds = [(0, "hop by hop"), (43, "routing"), (60, "destination options"), (135, "mobility"), (139, "host identity"), (140, "shim6")];
+    let kinds = [
+        (0, "hop by hop"),
+        (43, "routing"),
+        (60, "destination options"),
+        (135, "mobility"),
+        (139, "host identity"),
+        (140, "shim6"),
+    ];
     let mut rows = Vec::new();
     for (kind, name) in kinds {
         rows.push(row(name, syn6().extension(kind, &EIGHT).build(), Direct));
@@ -133,20 +156,54 @@ fn ipv6_extension_headers() {
     rows.extend([
         row("authentication, in units of four", syn6().extension(51, &authentication).build(), Direct),
         row("authentication of 8 bytes", syn6().extension(51, &[0; 7]).build(), Direct),
-        row("a chain of each kind", syn6().extension(0, &EIGHT).extension(60, &SIXTEEN).extension(43, &EIGHT).extension(51, &authentication).extension(60, &EIGHT).build(), Direct),
+        row(
+            "a chain of each kind",
+            syn6()
+                .extension(0, &EIGHT)
+                .extension(60, &SIXTEEN)
+                .extension(43, &EIGHT)
+                .extension(51, &authentication)
+                .extension(60, &EIGHT)
+                .build(),
+            Direct,
+        ),
         row("seven headers", chain(7).build(), Direct),
         row("eight headers", chain(8).build(), TooManyHeaders),
         row("twenty headers", chain(20).build(), TooManyHeaders),
-        row("a header that leads to ESP", Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).raw(50, &[0; 16]).build(), NotTransport),
-        row("a header that leads to an echo request", Packet::v6(CLIENT6, VIP6).extension(0, &EIGHT).icmp(128, 0).build(), NotTransport),
+        row(
+            "a header that leads to ESP",
+            Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).raw(50, &[0; 16]).build(),
+            NotTransport,
+        ),
+        row(
+            "a header that leads to an echo request",
+            Packet::v6(CLIENT6, VIP6).extension(0, &EIGHT).icmp(128, 0).build(),
+            NotTransport,
+        ),
         row("UDP behind a header", Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).udp(4000, 53).build(), Direct),
-        row("UDP whose length reaches into the header", spoil(&Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).udp(4000, 53).build(), 14 + 48 + 4, &[0, 9]), BadHeader),
+        row(
+            "UDP whose length reaches into the header",
+            spoil(&Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).udp(4000, 53).build(), 14 + 48 + 4, &[0, 9]),
+            BadHeader,
+        ),
         row("RFC 6946: an atomic fragment is a whole packet", syn6().extension(44, &atomic).build(), Direct),
         row("an atomic fragment behind options", syn6().extension(60, &EIGHT).extension(44, &atomic).build(), Direct),
         row("options behind an atomic fragment", syn6().extension(44, &atomic).extension(60, &EIGHT).build(), Direct),
-        row("reserved bits of a fragment header say nothing", syn6().extension(44, &[0xff, 0, 6, 0, 0, 0, 7]).build(), Direct),
-        row("no next header behind options", Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).raw(59, &[]).build(), NotTransport),
-        row("the last header fills the packet, nothing behind", cut(&spoil(&syn6().extension(60, &EIGHT).build(), 18, &[0, 8]), 62), Truncated),
+        row(
+            "reserved bits of a fragment header say nothing",
+            syn6().extension(44, &[0xff, 0, 6, 0, 0, 0, 7]).build(),
+            Direct,
+        ),
+        row(
+            "no next header behind options",
+            Packet::v6(CLIENT6, VIP6).extension(60, &EIGHT).raw(59, &[]).build(),
+            NotTransport,
+        ),
+        row(
+            "the last header fills the packet, nothing behind",
+            cut(&spoil(&syn6().extension(60, &EIGHT).build(), 18, &[0, 8]), 62),
+            Truncated,
+        ),
     ]);
     run(&mut director, &rows);
 }

@@ -25,8 +25,16 @@ fn address_port_and_protocol_must_all_match() {
             row("IPv6", Packet::v6(CLIENT6, VIP6).tcp(1, 80, SYN).build(), Direct),
             row("IPv6, another port", Packet::v6(CLIENT6, VIP6).tcp(1, 81, SYN).build(), NotAService),
             row("IPv6, another address", Packet::v6(CLIENT6, OTHER6).tcp(1, 80, SYN).build(), NotAService),
-            row("IPv6, only the first half matches", Packet::v6(CLIENT6, "fd00::1:0:0:100").tcp(1, 80, SYN).build(), NotAService),
-            row("the IPv4 VIP mapped into IPv6", Packet::v6(CLIENT6, "::ffff:10.0.0.100").tcp(1, 80, SYN).build(), NotAService),
+            row(
+                "IPv6, only the first half matches",
+                Packet::v6(CLIENT6, "fd00::1:0:0:100").tcp(1, 80, SYN).build(),
+                NotAService,
+            ),
+            row(
+                "the IPv4 VIP mapped into IPv6",
+                Packet::v6(CLIENT6, "::ffff:10.0.0.100").tcp(1, 80, SYN).build(),
+                NotAService,
+            ),
         ],
     );
 }
@@ -45,7 +53,10 @@ fn any_port_serves_what_no_exact_service_has() {
         assert!(!again.is_new, "each port is a connection of its own");
     }
     assert_eq!(director.send(&Packet::v6(CLIENT6, VIP6).udp(1, 9).build()).service, Some(any6));
-    assert_eq!(director.send(&Packet::v6(CLIENT6, VIP6).udp(1, 53).build()).service, Some("udp://[fd00::100]:53".parse().unwrap()));
+    assert_eq!(
+        director.send(&Packet::v6(CLIENT6, VIP6).udp(1, 53).build()).service,
+        Some("udp://[fd00::100]:53".parse().unwrap())
+    );
     assert_eq!(director.send(&Packet::v4(CLIENT, VIP).udp(1, 54).build()).verdict, NotAService, "another protocol");
     assert_eq!(director.send(&Packet::v4(CLIENT, OTHER).tcp(1, 81, SYN).build()).verdict, NotAService);
 }
@@ -76,7 +87,9 @@ fn many_services_are_all_found() {
         director.tables.add_service(key.parse().unwrap()).unwrap();
         director.pool(&key.parse().unwrap(), RR, 0, &[]);
     }
-    let probe = |n: usize| Packet::v4(CLIENT, &format!("10.9.{}.{}", n / 250, n % 250 + 1)).tcp(1, 1000 + n as u16, SYN).build();
+    let probe = |n: usize| {
+        Packet::v4(CLIENT, &format!("10.9.{}.{}", n / 250, n % 250 + 1)).tcp(1, 1000 + n as u16, SYN).build()
+    };
     for n in (0..2000).step_by(7) {
         assert_eq!(director.send(&probe(n)).verdict, NoReal, "{}", keys[n]);
     }

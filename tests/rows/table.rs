@@ -20,11 +20,16 @@ struct Side {
     real: &'static str,
 }
 
-const SIDES: [Side; 2] = [Side { service: "tcp://10.0.0.100:80", real: REAL }, Side { service: "tcp://[fd00::100]:80", real: REAL6 }];
+const SIDES: [Side; 2] =
+    [Side { service: "tcp://10.0.0.100:80", real: REAL }, Side { service: "tcp://[fd00::100]:80", real: REAL6 }];
 
 impl Side {
     fn send(self, director: &mut Director, port: u16, flags: u8) -> lb_tests::director::Sent {
-        let packet = if self.real == REAL { Packet::v4(super::CLIENT, super::VIP) } else { Packet::v6(super::CLIENT6, super::VIP6) };
+        let packet = if self.real == REAL {
+            Packet::v4(super::CLIENT, super::VIP)
+        } else {
+            Packet::v6(super::CLIENT6, super::VIP6)
+        };
         director.send(&packet.tcp(port, 80, flags).build())
     }
 
@@ -95,7 +100,8 @@ fn a_half_open_connection_yields() {
 #[test]
 fn the_half_open_connection_that_was_idle_longest_goes_first() {
     for side in SIDES {
-        let mut director = director(side, RR, Options { tick_shift: 0, timeout: Some(1_000_000), ..Options::default() });
+        let mut director =
+            director(side, RR, Options { tick_shift: 0, timeout: Some(1_000_000), ..Options::default() });
         for port in 0..FULL {
             side.send(&mut director, 4000 + port, SYN);
             thread::sleep(Duration::from_millis(12));
@@ -103,7 +109,10 @@ fn the_half_open_connection_that_was_idle_longest_goes_first() {
         side.send(&mut director, 4000, SYN);
         thread::sleep(Duration::from_millis(12));
         assert!(side.send(&mut director, 5000, SYN).is_new);
-        assert!(director.connections().iter().all(|(client, _)| client.port() != 4001), "4000 was seen again, so 4001 is the oldest");
+        assert!(
+            director.connections().iter().all(|(client, _)| client.port() != 4001),
+            "4000 was seen again, so 4001 is the oldest"
+        );
         assert_eq!(director.connections().len(), 8);
         assert_eq!(side.load(&director), (0, 8));
     }
@@ -112,7 +121,8 @@ fn the_half_open_connection_that_was_idle_longest_goes_first() {
 #[test]
 fn an_expired_connection_goes_before_a_half_open_one() {
     for side in SIDES {
-        let mut director = director(side, RR, Options { tick_shift: 0, timeout: Some(1_000_000), ..Options::default() });
+        let mut director =
+            director(side, RR, Options { tick_shift: 0, timeout: Some(1_000_000), ..Options::default() });
         for port in 0..FULL {
             side.send(&mut director, 4000 + port, SYN);
             if port % 2 == 0 {

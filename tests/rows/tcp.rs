@@ -19,7 +19,11 @@ fn walk(director: &mut Director, packet: &Packet, key: &str, real: &str, steps: 
         let port = 80;
         let sent = director.send(&packet.clone().tcp(4000, port, *flags).build());
         assert_eq!(sent.verdict, Direct, "step {step}");
-        assert_eq!(director.connections().iter().map(|(_, state)| *state).collect::<Vec<_>>(), [*state], "step {step}, flags {flags:#x}");
+        assert_eq!(
+            director.connections().iter().map(|(_, state)| *state).collect::<Vec<_>>(),
+            [*state],
+            "step {step}, flags {flags:#x}"
+        );
         let load = if *state == State::Established { ACTIVE } else { INACTIVE };
         assert_eq!(director.load(&key, real), load, "step {step}");
     }
@@ -40,13 +44,14 @@ const TABLE: [(State, &[u8], [State; 4]); 5] = {
 
 #[test]
 fn every_state_that_can_be_reached_against_every_flag() {
+    let mut director = standard();
     for (from, way, next) in TABLE {
         for (flags, to) in [SYN, FIN, ACK, RST].into_iter().zip(next) {
             for (packet, key, real) in [
                 (Packet::v4(CLIENT, VIP), "tcp://10.0.0.100:80", "10.0.1.1:80"),
                 (Packet::v6(CLIENT6, VIP6), "tcp://[fd00::100]:80", "[fd00::1:1]:80"),
             ] {
-                let mut director = standard();
+                director.forget();
                 for flags in way {
                     assert_eq!(director.send(&packet.clone().tcp(4000, 80, *flags).build()).verdict, Direct);
                 }
@@ -84,7 +89,11 @@ fn flags_that_contradict_each_other_go_by_ipvs_precedence() {
         director.send(&Packet::v4(CLIENT, VIP).tcp(4000, 80, flags).build());
         director.connections()[0].1
     };
-    assert_eq!(all(&mut director, SYN | ACK), State::SynRecv, "a SYN with ACK begins a connection too: only RST forbids it");
+    assert_eq!(
+        all(&mut director, SYN | ACK),
+        State::SynRecv,
+        "a SYN with ACK begins a connection too: only RST forbids it"
+    );
     assert_eq!(all(&mut director, ACK), State::Established);
     assert_eq!(all(&mut director, SYN | FIN | ACK), State::Established, "SYN before FIN");
     assert_eq!(all(&mut director, FIN | ACK), State::FinWait, "FIN before ACK");

@@ -19,7 +19,8 @@ impl Decap {
     /// Loads it with these VIPs.
     pub fn new(vips: &[&str]) -> Self {
         let mut object = Ebpf::load(objects::REALSERVER).expect("the real server's object loads (as root?)");
-        let mut table: HashMap<_, [u8; 16], u8> = object.map_mut("DECAP_VIPS").expect("a map").try_into().expect("a hash map");
+        let mut table: HashMap<_, [u8; 16], u8> =
+            object.map_mut("DECAP_VIPS").expect("a map").try_into().expect("a hash map");
         for vip in vips {
             let key = match vip.parse().expect("an address") {
                 IpAddr::V4(address) => address.to_ipv6_mapped().octets(),

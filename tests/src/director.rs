@@ -82,7 +82,8 @@ impl Director {
     /// Loads the program. The thread stays on its CPU from now on: round robin goes round on each by itself.
     pub fn new(options: Options) -> Self {
         stay_on_this_cpu();
-        let geometry = Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, cpus: possible_cpus() };
+        let geometry =
+            Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, cpus: possible_cpus() };
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
@@ -107,7 +108,8 @@ impl Director {
         for (real, _) in reals {
             self.tables.set_real(&key, endpoint(real).expect("an address"), real).expect("a number");
         }
-        let weights: Vec<_> = reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
+        let weights: Vec<_> =
+            reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
         self.pool(&key, scheduler, flags, &weights);
         key
     }
@@ -118,7 +120,14 @@ impl Director {
     }
 
     /// The same with a ring that was built for other weights, as mh's is when a real is drained.
-    pub fn pool_with_ring(&mut self, key: &ServiceKey, scheduler: u8, flags: u8, members: &[(SocketAddr, u32)], ring: &[u16]) {
+    pub fn pool_with_ring(
+        &mut self,
+        key: &ServiceKey,
+        scheduler: u8,
+        flags: u8,
+        members: &[(SocketAddr, u32)],
+        ring: &[u16],
+    ) {
         let step = lb_common::algo::ring::common_divisor(members.iter().map(|(_, weight)| *weight)).max(1);
         let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(0);
         let weight_start = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
@@ -155,6 +164,14 @@ impl Director {
         all
     }
 
+    /// Takes every connection out of the tables, as expiry does.
+    pub fn forget(&mut self) {
+        let mut newest = 0;
+        self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
+        self.tables.sweep(newest + 1, &[0; 16]);
+        assert!(self.connections().is_empty(), "every connection has expired");
+    }
+
     /// Runs one frame through the program and checks everything that does not depend on the row.
     pub fn send(&mut self, frame: &[u8]) -> Sent {
         let before = self.counts();
@@ -171,14 +188,19 @@ impl Director {
 
     fn judge(&self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
         let after = self.counts();
-        let counted: Vec<Verdict> =
-            before.2.iter().zip(&after.2).flat_map(|((verdict, old), (_, new))| vec![*verdict; (new - old) as usize]).collect();
+        let counted: Vec<Verdict> = before
+            .2
+            .iter()
+            .zip(&after.2)
+            .flat_map(|((verdict, old), (_, new))| vec![*verdict; (new - old) as usize])
+            .collect();
         let [verdict] = counted[..] else { panic!("one verdict a packet, not {counted:?}") };
         assert_eq!(action, code(verdict.action()), "the action of {verdict:?}");
         let service = changed(&before.0, &after.0);
         let real = changed(&before.1, &after.1);
         let is_new = service.is_some_and(|(_, change)| change.connections == 1);
-        let sent = Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
+        let sent =
+            Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
         if matches!(verdict.action(), Action::Tx | Action::Redirect) {
             let bytes = expect::locate(input).length as u64;
             let expected = Sum { packets: 1, bytes, connections: u64::from(is_new) };
@@ -188,9 +210,18 @@ impl Director {
             assert_eq!(change, expected, "the real's count of {verdict:?}");
             assert_eq!(key, of, "the real is the service's");
             let real = self.real(&key, at);
-            assert_eq!(real.ifindex == INGRESS, verdict.action() == Action::Tx, "{verdict:?} out of interface {}", real.ifindex);
+            assert_eq!(
+                real.ifindex == INGRESS,
+                verdict.action() == Action::Tx,
+                "{verdict:?} out of interface {}",
+                real.ifindex
+            );
             assert_eq!(real.method == method::DIRECT, matches!(verdict, Verdict::Direct | Verdict::DirectRedirect));
-            assert_eq!(hex(&sent.frame), hex(&expect::forwarded(input, &real, &sent.frame)), "bytes of a {verdict:?} packet");
+            assert_eq!(
+                hex(&sent.frame),
+                hex(&expect::forwarded(input, &real, &sent.frame)),
+                "bytes of a {verdict:?} packet"
+            );
         } else {
             assert_eq!(hex(&sent.frame), hex(input), "{verdict:?} touches no byte");
             // A connection that begins with a packet too big for its way counts; packets and bytes do not.
@@ -252,7 +283,10 @@ pub fn run(program: &Xdp, frame: &[u8], metadata: &[u8]) -> (u32, Vec<u8>) {
     let data = [metadata, frame].concat();
     let mut out = vec![0; data.len() + 256];
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context: Vec<u8> = [metadata.len() as u32, data.len() as u32, 0, INGRESS, 0, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let context: Vec<u8> = [metadata.len() as u32, data.len() as u32, 0, INGRESS, 0, 0]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
     let options = TestRunOptions {
         data_in: Some(&data),
         data_out: Some(&mut out),
@@ -260,7 +294,8 @@ pub fn run(program: &Xdp, frame: &[u8], metadata: &[u8]) -> (u32, Vec<u8>) {
         repeat: 1,
         ..TestRunOptions::default()
     };
-    let result = program.test_run(options).unwrap_or_else(|error| panic!("test run of {} bytes: {error:?}", data.len()));
+    let result =
+        program.test_run(options).unwrap_or_else(|error| panic!("test run of {} bytes: {error:?}", data.len()));
     out.truncate(result.data_size_out as usize);
     (result.return_value, out.split_off(metadata.len().min(out.len())))
 }
@@ -275,9 +310,10 @@ fn ring(kind: u8, members: &[(SocketAddr, u32)]) -> Vec<u16> {
         .map(|(at, weight)| {
             let address = match at.ip() {
                 std::net::IpAddr::V4(address) => address.to_bits(),
-                std::net::IpAddr::V6(address) => {
-                    address.octets().chunks(4).fold(0, |folded, word| folded ^ u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
-                }
+                std::net::IpAddr::V6(address) => address
+                    .octets()
+                    .chunks(4)
+                    .fold(0, |folded, word| folded ^ u32::from_be_bytes([word[0], word[1], word[2], word[3]])),
             };
             RingMember { address, port: at.port(), weight: *weight }
         })

@@ -75,18 +75,29 @@ impl Packet {
 
     /// An IPv4 packet between addresses in text.
     pub fn v4(source: &str, destination: &str) -> Self {
-        Self::new(source.parse::<Ipv4Addr>().expect("an IPv4 address"), destination.parse::<Ipv4Addr>().expect("an IPv4 address"))
+        Self::new(
+            source.parse::<Ipv4Addr>().expect("an IPv4 address"),
+            destination.parse::<Ipv4Addr>().expect("an IPv4 address"),
+        )
     }
 
     /// An IPv6 packet between addresses in text.
     pub fn v6(source: &str, destination: &str) -> Self {
-        Self::new(source.parse::<Ipv6Addr>().expect("an IPv6 address"), destination.parse::<Ipv6Addr>().expect("an IPv6 address"))
+        Self::new(
+            source.parse::<Ipv6Addr>().expect("an IPv6 address"),
+            destination.parse::<Ipv6Addr>().expect("an IPv6 address"),
+        )
     }
 
     /// TCP with these flags and no options.
     pub fn tcp(mut self, source: u16, destination: u16, flags: u8) -> Self {
         self.protocol = 6;
-        self.transport = [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]].concat();
+        self.transport = [
+            &source.to_be_bytes()[..],
+            &destination.to_be_bytes(),
+            &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
+        ]
+        .concat();
         self
     }
 
@@ -226,8 +237,12 @@ impl Packet {
     fn ipv6_headers(&self, behind: usize) -> Vec<u8> {
         let mut kinds: Vec<u8> = self.extensions.iter().map(|(kind, _)| *kind).collect();
         kinds.push(self.protocol);
-        let extensions: Vec<u8> =
-            self.extensions.iter().zip(&kinds[1..]).flat_map(|((_, rest), next)| [&[*next][..], rest].concat()).collect();
+        let extensions: Vec<u8> = self
+            .extensions
+            .iter()
+            .zip(&kinds[1..])
+            .flat_map(|((_, rest), next)| [&[*next][..], rest].concat())
+            .collect();
         let mut header = (0x6000_0000 | u32::from(self.tos) << 20 | 0xabcde).to_be_bytes().to_vec();
         header.extend(((extensions.len() + behind) as u16).to_be_bytes());
         header.extend([kinds[0], self.ttl]);
@@ -252,7 +267,13 @@ impl Packet {
         if self.protocol == 17 {
             transport[4..6].copy_from_slice(&(length as u16).to_be_bytes());
         }
-        let pseudo = [octets(self.source), octets(self.destination), (length as u32).to_be_bytes().to_vec(), vec![0, 0, 0, self.protocol]].concat();
+        let pseudo = [
+            octets(self.source),
+            octets(self.destination),
+            (length as u32).to_be_bytes().to_vec(),
+            vec![0, 0, 0, self.protocol],
+        ]
+        .concat();
         let parts: &[&[u8]] = if self.protocol == 1 { &[&transport] } else { &[&pseudo, &transport] };
         let sum = checksum(parts);
         transport[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());

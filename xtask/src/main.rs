@@ -1,5 +1,6 @@
 //! Chores of this working copy: `cargo xtask VERB`. One file per verb; this one only parses and dispatches.
 
+mod bench;
 mod cargo;
 mod demo;
 mod interrupt;
@@ -30,6 +31,8 @@ enum Verb {
     Demo(demo::DemoArguments),
     /// Build a network with a running director to play with, show it, or remove it
     Lab(lab::LabArguments),
+    /// Measure nanoseconds per packet beside baselines
+    Bench(bench::BenchArguments),
     /// Check format and lints and run every test
     Test,
     /// Remove a laboratory once stdin ends (the demo starts this next to itself, in case it is killed)
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Test => test::run(),
         Verb::Reap(arguments) => reap::run(&arguments),
     };

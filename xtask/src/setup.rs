@@ -90,9 +90,12 @@ fn toolchain() -> anyhow::Result<()> {
         install("rustup", &["toolchain", "install", name, "--profile", "minimal", "--no-self-update"], RUST_SERVER)?;
     }
     let components = rustup(&["component", "list", "--toolchain", name, "--installed"])?;
-    if !components.lines().any(|line| line.trim() == "rust-src") {
-        out::line(format_args!("setup: installing rust-src for {name}"));
-        install("rustup", &["component", "add", "rust-src", "--toolchain", name], RUST_SERVER)?;
+    // rust-src because core is built for the BPF target, clippy for the lints of the eBPF crate, which stable does not compile.
+    for component in ["rust-src", "clippy"] {
+        if !components.lines().any(|line| line.trim().starts_with(component)) {
+            out::line(format_args!("setup: installing {component} for {name}"));
+            install("rustup", &["component", "add", component, "--toolchain", name], RUST_SERVER)?;
+        }
     }
     Ok(())
 }

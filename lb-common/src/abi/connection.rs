@@ -269,9 +269,15 @@ mod tests {
     #[test]
     fn meta_keeps_every_field_apart() {
         let meta = Meta::new(0x3fff, 0xf_ffff, State::Udp, 0x3f_ffff);
-        assert_eq!((meta.service(), meta.real(), meta.state(), meta.last_seen()), (0x3fff, 0xf_ffff, State::Udp, 0x3f_ffff));
+        assert_eq!(
+            (meta.service(), meta.real(), meta.state(), meta.last_seen()),
+            (0x3fff, 0xf_ffff, State::Udp, 0x3f_ffff)
+        );
         let moved = meta.with(State::Close, 7);
-        assert_eq!((moved.service(), moved.real(), moved.state(), moved.last_seen()), (0x3fff, 0xf_ffff, State::Close, 7));
+        assert_eq!(
+            (moved.service(), moved.real(), moved.state(), moved.last_seen()),
+            (0x3fff, 0xf_ffff, State::Close, 7)
+        );
         assert!(moved.same_identity(meta));
         assert!(!Meta::new(1, 2, State::Udp, 0).same_identity(Meta::new(1, 3, State::Udp, 0)));
         assert!(!Meta::new(1, 2, State::Udp, 0).same_identity(Meta::new(2, 2, State::Udp, 0)));

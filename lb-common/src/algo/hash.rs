@@ -108,7 +108,6 @@ mod tests {
     #[test]
     fn hsiphash_is_siphash_1_3() {
         for value in [0u32, 1, 0xffff_ffff, 0x0a00_0001] {
-            #[expect(clippy::std_instead_of_core, reason = "DefaultHasher lives in std")]
             let mut reference = std::collections::hash_map::DefaultHasher::new();
             reference.write(&value.to_le_bytes());
             assert_eq!(hsiphash_u32(value, [0, 0]), reference.finish() as u32);

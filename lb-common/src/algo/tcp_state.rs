@@ -17,8 +17,8 @@ pub mod flag {
 }
 
 use State::{
-    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO, SynAck as SA,
-    SynRecv as SR, SynSent as SS, TimeWait as TW,
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI, None as NO,
+    SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
 /// Packs the next states for NO ES SS SR FW TW CL CW LA LI SA.
@@ -91,7 +91,12 @@ mod tests {
             (flag::ACK, "ES ES SS ES FW TW CL CW CL LI ES"),
             (flag::RST, "CL CL CL SR CL CL CL CL LA LI CL"),
         ];
-        let short = |name: &str| STATES[["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"].iter().position(|n| *n == name).unwrap()];
+        let short = |name: &str| {
+            STATES[["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"]
+                .iter()
+                .position(|n| *n == name)
+                .unwrap()]
+        };
         for (flags, line) in table {
             for (from, to) in STATES.into_iter().zip(line.split(' ')) {
                 assert_eq!(next(from, flags), short(to), "{from:?} with flags {flags:#x}");

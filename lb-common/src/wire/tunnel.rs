@@ -69,13 +69,13 @@ pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
     let base = word(&real.tunnel_source, 0);
     let source = base | (entropy & real.tunnel_source_vary);
     let destination = word(&real.address, 0);
-    let first = ((0x4500 | outer_tos(inner.tos) as u32) << 16) | (inner.length + ipv4::HEADER as u32);
+    let first = ((0x4500 | u32::from(outer_tos(inner.tos))) << 16) | (inner.length + ipv4::HEADER as u32);
     let first = first.to_be();
     let second = pair(inner.identification, inner.fragment_word);
     let ttl_protocol = (u16::from(inner.ttl) << 8 | u16::from(inner.protocol)).to_be();
     let mut sum = checksum::add_u32(0, first);
     sum = checksum::add_u32(sum, second);
-    sum += ttl_protocol as u32;
+    sum += u32::from(ttl_protocol);
     sum = checksum::add_u32(sum, source);
     sum = checksum::add_u32(sum, destination);
     [first, second, pair(ttl_protocol, checksum::finish(sum)), source, destination]
@@ -84,8 +84,8 @@ pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
 /// The outer IPv6 header as raw words. The flow label carries the flow's hash (RFC 6438), the source's last word varies with it.
 #[inline(always)]
 pub fn outer_v6(inner: &Inner, real: &Real, entropy: u32) -> [u32; 10] {
-    let first = (6u32 << 28) | ((outer_tos(inner.tos) as u32) << 20) | (entropy & 0xf_ffff);
-    let second = (inner.length << 16) | ((inner.protocol as u32) << 8) | inner.ttl as u32;
+    let first = (6u32 << 28) | (u32::from(outer_tos(inner.tos)) << 20) | (entropy & 0xf_ffff);
+    let second = (inner.length << 16) | (u32::from(inner.protocol) << 8) | u32::from(inner.ttl);
     let source = &real.tunnel_source;
     let destination = &real.address;
     [

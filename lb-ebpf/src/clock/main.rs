@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
+#![expect(missing_docs, unreachable_pub, reason = "what #[xdp] makes of an entry")]
 
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;

@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
+#![expect(missing_docs, unreachable_pub, clippy::needless_pass_by_value, reason = "what #[xdp] makes of an entry")]
 
 mod family;
 mod maps;
@@ -13,6 +14,7 @@ use aya_ebpf::programs::XdpContext;
 
 /// The balancer.
 #[xdp]
+#[inline(always)]
 pub fn xvs(ctx: XdpContext) -> u32 {
     pipeline::run(ctx.ctx)
 }

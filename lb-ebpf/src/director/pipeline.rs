@@ -15,7 +15,7 @@ use crate::stage::{account, connection, forward, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
 #[inline(always)]
-pub fn run(ctx: *mut xdp_md) -> u32 {
+pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
     let exit = frame(ctx);
     account::verdict(exit.verdict);
     match exit.verdict.action() {

@@ -55,7 +55,8 @@ fn outer(packet: &Frame) -> Option<Outer> {
         ethernet::IPV4 => {
             let header = ipv4::parse(packet, ethernet::HEADER).ok()?;
             let is_plain = header.payload == ethernet::HEADER + ipv4::HEADER && !header.is_fragment;
-            (is_plain && is_tunnel(header.protocol)).then_some(Outer { inner: header.protocol, payload: ethernet::HEADER + ipv4::HEADER })
+            (is_plain && is_tunnel(header.protocol))
+                .then_some(Outer { inner: header.protocol, payload: ethernet::HEADER + ipv4::HEADER })
         }
         ethernet::IPV6 => {
             let header = packet.view::<{ ipv6::HEADER }>(ethernet::HEADER)?;
@@ -90,7 +91,9 @@ fn inner_v4(packet: &Frame, offset: usize) -> bool {
 #[inline(always)]
 fn inner_v6(packet: &Frame, offset: usize) -> bool {
     let Some(header) = packet.view::<{ ipv6::HEADER }>(offset) else { return false };
-    if header.u8::<0>() >> 4 != 6 {
+    // ::ffff:0:0/96 is how the table spells IPv4 addresses; on the wire it must not pass for one of them.
+    let is_mapped = header.raw_u64::<24, 28>() == 0 && header.raw_u32::<32>() == 0xffffu32.to_be();
+    if header.u8::<0>() >> 4 != 6 || is_mapped {
         return false;
     }
     let halves = [header.raw_u64::<24, 28>().to_ne_bytes(), header.raw_u64::<32, 36>().to_ne_bytes()];

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::daemon_args::{DaemonArgs, DetachArgs, HOST_PINS, ModeArg, RealserverArgs, RealserverCommand, RealserverJoinArgs, VethPeerCommand};
+use super::daemon_args::{
+    DaemonArgs, DetachArgs, HOST_PINS, ModeArg, RealserverArgs, RealserverCommand, RealserverJoinArgs, VethPeerCommand,
+};
 use super::{CliError, output::Output};
 use crate::api::socket::Socket;
 use crate::daemon::{self, DEFAULT_CONNECTIONS, DEFAULT_REALS, DaemonError, Options};
@@ -22,10 +24,12 @@ pub(super) fn daemon(args: DaemonArgs, socket: PathBuf) -> Result<(), CliError> 
     };
     let connections = connections.unwrap_or(DEFAULT_CONNECTIONS);
     let reals = reals.unwrap_or(DEFAULT_REALS);
-    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, log }).map_err(|error| match error {
-        DaemonError::Config { file, problems } => CliError::Problems { file: file.display().to_string(), problems },
-        error => CliError::Failed(error.to_string()),
-    })
+    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, log }).map_err(
+        |error| match error {
+            DaemonError::Config { file, problems } => CliError::Problems { file: file.display().to_string(), problems },
+            error => CliError::Failed(error.to_string()),
+        },
+    )
 }
 
 pub(super) fn detach(args: &DetachArgs, socket: &Path) -> Result<(), CliError> {
@@ -61,7 +65,9 @@ async fn join(args: RealserverJoinArgs, paths: &Paths, pins: &Path, out: &Output
     let before = realserver::status(paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
     let all: BTreeSet<IpAddr> = before.vips.iter().map(|vip| vip.address).chain(vips.iter().copied()).collect();
     let decap = Decapsulator::new(pins, &all.into_iter().collect::<Vec<_>>());
-    let joined = realserver::join(&realserver::JoinArgs { vips, tunnel, interfaces }, paths, &decap).await.map_err(|e| failed(&e))?;
+    let joined = realserver::join(&realserver::JoinArgs { vips, tunnel, interfaces }, paths, &decap)
+        .await
+        .map_err(|e| failed(&e))?;
     let after = realserver::status(paths, &decap).await.map_err(|e| failed(&e))?;
     for link in after.decap.iter().filter(|link| link.attached) {
         decap.add_vips(&link.interface).map_err(|e| failed(&e))?;
@@ -121,7 +127,13 @@ fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "decap   {} {}", link.interface, if link.attached { "attached" } else { "missing" });
     }
     for sysctl in &status.sysctls {
-        let _ = writeln!(text, "sysctl  {} {} (before: {})", sysctl.key, sysctl.current.as_deref().unwrap_or("gone"), sysctl.before);
+        let _ = writeln!(
+            text,
+            "sysctl  {} {} (before: {})",
+            sysctl.key,
+            sysctl.current.as_deref().unwrap_or("gone"),
+            sysctl.before
+        );
     }
     for problem in &status.problems {
         let _ = writeln!(text, "problem {problem}");

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::LAYOUT_VERSION;
+use aya::maps::MapData;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::{LAYOUT_VERSION, names};
 use tokio::sync::watch;
 
 use super::store::{Saved, Store};
@@ -16,9 +17,10 @@ use crate::api::types::{AppliedView, PlanView};
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::connections::Sweep;
 use crate::dataplane::loader::{Loaded, Mode};
+use crate::dataplane::mapped::Mapped;
 use crate::dataplane::pins::{Geometry, Pins};
 use crate::dataplane::tables::{Maps, Tables};
-use crate::dataplane::{DataplaneError, cpus};
+use crate::dataplane::{DataplaneError, cpus, objects};
 use crate::model::{HealthSpec, Probe, Spec, edit, validate};
 use crate::reconcile::changes::changes;
 use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets};
@@ -34,6 +36,10 @@ pub(super) struct Director {
     pub(super) started: Instant,
     pub(super) sweep: Sweep,
     pub(super) warnings: Vec<String>,
+    /// What the tables were last brought to.
+    pub(super) desired: Desired,
+    /// The tables could not follow for want of room; the next tick tries again.
+    is_behind: bool,
     pins: Pins,
     mode: Mode,
     by_flag: Vec<String>,
@@ -47,24 +53,38 @@ pub(super) struct Director {
 
 impl Director {
     /// Adopts or creates the tables, attaches, and brings the tables to `from_file` or what was applied last.
-    pub(super) fn start(options: &Options, store: Store, saved: Saved, from_file: Option<Spec>) -> Result<Self, DaemonError> {
+    pub(super) fn start(
+        options: &Options,
+        store: Store,
+        saved: Saved,
+        from_file: Option<Spec>,
+    ) -> Result<Self, DaemonError> {
         let pins = Pins::new(&options.pin_dir);
         pins.prepare()?;
         let mut clock = Clock::load()?;
         let mut warnings = Vec::new();
-        let (geometry, settings) = match pins.existing(cpus()?)? {
-            Some(geometry) => {
-                let wanted = Geometry::for_connections(options.connections, options.reals, geometry.cpus);
-                if wanted != geometry {
-                    warnings.push(format!("the tables keep the size they were created with ({} connections of each family, {} reals); remove the pins to change it", u64::from(geometry.buckets_v4) * 4, geometry.reals));
-                }
-                (geometry, adopted_settings(&pins)?)
-            }
-            None => (Geometry::for_connections(options.connections, options.reals, cpus()?), new_settings(&mut clock)?),
+        let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?);
+        let adopted = adopted(&pins)?;
+        if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
+            let connections = u64::from(kept.buckets_v4) * 4;
+            warnings.push(format!(
+                "the tables keep the size they were created with ({connections} connections of each family, {} reals); \
+                 `xvs detach` makes room for another, and forgets connections",
+                kept.reals
+            ));
+        }
+        let is_new = adopted.is_none();
+        let (geometry, settings) = match adopted {
+            Some(found) => found,
+            None => (wanted, new_settings(&mut clock)?),
         };
-        let loaded = Loaded::load(&pins, &geometry, &settings, &store.verifier_log())?;
+        let loaded = Loaded::load(objects::DIRECTOR, &pins, &geometry, &settings, &store.verifier_log());
+        if loaded.is_err() && is_new {
+            pins.remove_maps()?;
+        }
+        let loaded = loaded?;
         let mut tables = Tables::adopt(Maps::of(|name| loaded.map(name))?, geometry)?;
-        if tables.settings().layout_version == 0 {
+        if is_new {
             tables.set_settings(&settings);
         }
         let (wanted_ways, ways) = watch::channel(BTreeSet::new());
@@ -75,6 +95,8 @@ impl Director {
             started: Instant::now(),
             sweep: Sweep::default(),
             warnings,
+            desired: Desired { services: BTreeMap::new(), settings },
+            is_behind: false,
             pins,
             mode: options.mode,
             by_flag: options.interfaces.clone(),
@@ -89,7 +111,10 @@ impl Director {
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
         if director.interfaces(&director.saved.spec).is_empty() {
-            director.warnings.push("no interface is named: give --interface or [director] interfaces, no packet is balanced until then".to_owned());
+            director.warnings.push(
+                "no interface is named: give --interface or [director] interfaces, no packet is balanced until then"
+                    .to_owned(),
+            );
         }
         for warning in &director.warnings {
             tracing::warn!("{warning}");
@@ -100,9 +125,10 @@ impl Director {
     /// What would change.
     pub(super) fn plan(&self, spec: &Spec) -> Result<PlanView, EngineError> {
         check(spec)?;
-        let warnings = self.interfaces(spec).is_empty().then(|| "no interface would be served".to_owned());
         self.prepare(spec)?;
-        Ok(PlanView { revision: self.saved.revision, changes: changes(&self.saved.spec, spec), warnings: warnings.into_iter().collect() })
+        let warnings = self.interfaces(spec).is_empty().then(|| "no interface would be served".to_owned());
+        let changes = changes(&self.saved.spec, spec);
+        Ok(PlanView { revision: self.saved.revision, changes, warnings: warnings.into_iter().collect() })
     }
 
     /// Makes a Spec the applied one, whole or not at all.
@@ -112,20 +138,28 @@ impl Director {
         }
         check(&spec)?;
         let changes = changes(&self.saved.spec, &spec);
-        let ops = self.prepare(&spec)?;
-        self.attach(&spec)?;
+        let (desired, ops) = self.prepare(&spec)?;
+        let attached = self.attach(&spec)?;
         if !changes.is_empty() || self.saved.revision == 0 {
             let next = Saved { revision: self.saved.revision + 1, spec, file_digest: self.saved.file_digest };
-            self.store.save(&next).map_err(|e| failed(format!("the configuration could not be saved: {e}; nothing was changed")))?;
+            if let Err(error) = self.store.save(&next) {
+                self.detach(&attached);
+                return Err(failed(format!("the configuration could not be saved: {error}; nothing was changed")));
+            }
             self.saved = next;
         }
-        self.execute(&ops);
+        self.execute(desired, &ops);
+        self.detach_unnamed();
         self.follow();
         Ok(AppliedView { revision: self.saved.revision, changes })
     }
 
     /// Applies edits to the Spec that is applied now, all or none.
-    pub(super) fn edit(&mut self, edits: Vec<edit::Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+    pub(super) fn edit(
+        &mut self,
+        edits: Vec<edit::Edit>,
+        if_revision: Option<u64>,
+    ) -> Result<AppliedView, EngineError> {
         let spec = self.edited(edits)?;
         self.apply(spec, if_revision)
     }
@@ -142,48 +176,54 @@ impl Director {
     /// New facts: brings the tables to what they mean for the applied Spec.
     pub(super) fn reconcile(&mut self) {
         match self.prepare(&self.saved.spec) {
-            Ok(ops) => self.execute(&ops),
-            Err(error) => tracing::error!("the tables could not follow: {error}"),
+            Ok((desired, ops)) => self.execute(desired, &ops),
+            Err(error) => {
+                self.is_behind = true;
+                tracing::error!("the tables could not follow: {error}");
+            }
         }
     }
 
     /// What should be, for a Spec and the facts as they are.
-    pub(super) fn desired(&self, spec: &Spec) -> Desired {
+    fn join(&self, spec: &Spec) -> Desired {
         let known = |service: &_, endpoint: &SocketAddr| {
             let row = self.tables.services().get(service)?;
             let value = self.tables.real(*row.reals.get(endpoint)?)?;
-            let weight = row.pool.members.iter().find(|(member, _)| member == endpoint).map_or(0, |(_, weight)| *weight);
+            let weight =
+                row.pool.members.iter().find(|(member, _)| member == endpoint).map_or(0, |(_, weight)| *weight);
             Some((value, weight))
         };
         let facts = Facts { next_hops: &self.next_hops.borrow(), health: &self.health.borrow(), known: &known };
         effective(spec, &facts, &self.tables.settings())
     }
 
-    /// The steps to a Spec, with room for all of them.
-    fn prepare(&self, spec: &Spec) -> Result<Vec<Op>, EngineError> {
-        let ops = plan(&self.desired(spec), &self.tables);
+    /// What should be and the steps to it, with room for all of them.
+    fn prepare(&self, spec: &Spec) -> Result<(Desired, Vec<Op>), EngineError> {
+        let desired = self.join(spec);
+        let ops = plan(&desired, &self.tables);
         let (needed, room) = (numbers_needed(&ops, &self.tables), self.tables.room());
         if needed.0 > room.0 || needed.1 > room.1 {
             return Err(EngineError::Conflict {
-                what: format!("the tables have room for {} more reals and {} more services, this needs {} and {}; start the daemon with a larger --reals", room.0, room.1, needed.0, needed.1),
+                what: format!(
+                    "the tables have room for {} more reals and {} more services, this needs {} and {}; start the daemon with a larger --reals",
+                    room.0, room.1, needed.0, needed.1
+                ),
             });
         }
-        Ok(ops)
+        Ok((desired, ops))
     }
 
-    fn execute(&mut self, ops: &[Op]) {
+    fn execute(&mut self, desired: Desired, ops: &[Op]) {
         for op in ops {
-            tracing::debug!(?op, "step");
+            tracing::debug!(%op, "step");
         }
-        let mut settings = self.tables.settings();
-        if let Err(error) = crate::reconcile::apply(&mut self.tables, ops) {
-            // Places left a moment ago rest until the next second; the tick tries again.
-            tracing::error!("the tables could not follow: {error}");
+        let done = crate::reconcile::apply(&mut self.tables, ops);
+        self.is_behind = done.is_err();
+        if let Err(error) = done {
+            // Places that were left a moment ago rest until the next second.
+            tracing::warn!("the tables follow in a second: {error}");
         }
-        settings = Settings { revision: self.saved.revision, ..if ops.iter().any(|op| matches!(op, Op::SetSettings(_))) { self.tables.settings() } else { settings } };
-        if settings != self.tables.settings() {
-            self.tables.set_settings(&settings);
-        }
+        self.desired = desired;
     }
 
     /// Tells resolver and checks what the applied Spec needs.
@@ -192,7 +232,10 @@ impl Director {
         self.wanted_ways.send_replace(targets(spec).collect());
         let checks = spec.services.iter().flat_map(|service| {
             let health = service.health.as_ref();
-            service.reals.iter().filter_map(move |real| Some((check_id(service, real), check_config(health?, real.endpoint()))))
+            service
+                .reals
+                .iter()
+                .filter_map(move |real| Some((check_id(service, real), check_config(health?, real.endpoint()))))
         });
         self.wanted_checks.send_replace(checks.collect());
     }
@@ -203,18 +246,43 @@ impl Director {
         names
     }
 
-    fn attach(&mut self, spec: &Spec) -> Result<(), EngineError> {
-        let names = self.interfaces(spec);
-        for name in &names {
-            if !self.loaded.links().contains_key(name) {
-                let attached = self.loaded.attach(&self.pins, name, self.mode).map_err(|e| failed(e.to_string()))?;
-                tracing::info!(interface = %name, native = attached.is_native, program = attached.program_id, "attached");
+    /// Attaches to the interfaces of a Spec that have no program yet; all of them or none. Returns which.
+    fn attach(&mut self, spec: &Spec) -> Result<Vec<String>, EngineError> {
+        let mut new = Vec::new();
+        for name in self.interfaces(spec) {
+            if self.loaded.links().contains_key(&name) {
+                continue;
+            }
+            match self.loaded.attach(&self.pins, &name, self.mode) {
+                Ok(link) => {
+                    tracing::info!(interface = %name, native = link.is_native, program = link.program_id, "attached");
+                }
+                Err(error) => {
+                    self.detach(&new);
+                    return Err(failed(error.to_string()));
+                }
+            }
+            new.push(name);
+        }
+        Ok(new)
+    }
+
+    fn detach(&mut self, names: &[String]) {
+        for name in names {
+            match self.loaded.detach(&self.pins, name) {
+                Ok(()) => tracing::info!(interface = %name, "detached"),
+                Err(error) => tracing::error!("detaching from {name}: {error}"),
             }
         }
-        for name in self.loaded.detach_others(&self.pins, &names).map_err(|e| failed(e.to_string()))? {
-            tracing::info!(interface = %name, "detached");
+    }
+
+    /// Takes the program off interfaces that the applied Spec does not name.
+    fn detach_unnamed(&mut self) {
+        let wanted = self.interfaces(&self.saved.spec);
+        match self.loaded.pinned(&self.pins) {
+            Ok(names) => self.detach(&names.into_iter().filter(|name| !wanted.contains(name)).collect::<Vec<_>>()),
+            Err(error) => tracing::error!("looking for links: {error}"),
         }
-        Ok(())
     }
 
     /// Once a second: forgets connections that are over, frees what nobody uses, and tries again what had no room.
@@ -225,9 +293,15 @@ impl Director {
             Err(error) => tracing::error!("no clock, nothing expires: {error}"),
         }
         let spec = &self.saved.spec;
-        let wanted: BTreeSet<_> = spec.services.iter().flat_map(|service| service.reals.iter().map(|real| (service.key, real.endpoint()))).collect();
+        let wanted: BTreeSet<_> = spec
+            .services
+            .iter()
+            .flat_map(|service| service.reals.iter().map(|real| (service.key, real.endpoint())))
+            .collect();
         self.tables.settle(|service, endpoint| wanted.contains(&(*service, *endpoint)));
-        self.reconcile();
+        if self.is_behind {
+            self.reconcile();
+        }
     }
 
     /// Ticks and seconds since a stamp.
@@ -252,7 +326,9 @@ fn check(spec: &Spec) -> Result<(), EngineError> {
 fn check_config(health: &HealthSpec, endpoint: SocketAddr) -> CheckConfig {
     let kind = match &health.probe {
         Probe::Tcp => CheckKind::Tcp,
-        Probe::Http { path, host, status } => CheckKind::Http { path: path.clone(), host: host.clone(), status: status.clone() },
+        Probe::Http { path, host, status } => {
+            CheckKind::Http { path: path.clone(), host: host.clone(), status: status.clone() }
+        }
     };
     CheckConfig {
         target: SocketAddr::new(endpoint.ip(), health.port.unwrap_or(endpoint.port())),
@@ -278,16 +354,21 @@ fn new_settings(clock: &mut Clock) -> Result<Settings, DataplaneError> {
     })
 }
 
-/// Settings of tables that are there. Their creator may have died before it wrote them; the program that used them never ran then.
-fn adopted_settings(pins: &Pins) -> Result<Settings, DataplaneError> {
-    let path = pins.map(lb_common::abi::names::SETTINGS);
-    let refuse = |difference: String| DataplaneError::Shape { path: path.clone(), difference };
-    let map = aya::maps::MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-    let settings: Settings = crate::dataplane::mapped::Mapped::of(&map)?.read(0).ok_or_else(|| refuse("has no value".to_owned()))?;
-    if settings.layout_version != LAYOUT_VERSION {
-        return Err(refuse(format!("layout version {}, this version has {LAYOUT_VERSION}", settings.layout_version)));
+/// Size and settings of tables that are there. Tables without version are those of a daemon that died while it made them: no program
+/// has ever used them, so they are made anew.
+fn adopted(pins: &Pins) -> Result<Option<(Geometry, Settings)>, DataplaneError> {
+    let Some(geometry) = pins.existing(cpus()?)? else { return Ok(None) };
+    let path = pins.map(names::SETTINGS);
+    let map = MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+    let settings: Settings = Mapped::of(&map)?.read(0).unwrap_or_default();
+    match settings.layout_version {
+        LAYOUT_VERSION => Ok(Some((geometry, settings))),
+        0 => pins.remove_maps().map(|()| None),
+        other => {
+            let difference = format!("layout version {other}, this version has {LAYOUT_VERSION}");
+            Err(DataplaneError::Shape { path, difference })
+        }
     }
-    Ok(settings)
 }
 
 fn random_key() -> Result<[u64; 2], DataplaneError> {

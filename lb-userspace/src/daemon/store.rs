@@ -50,8 +50,12 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Saved::default()),
             Err(error) => return Err(DaemonError::other(path.display().to_string(), error)),
         };
-        serde_json::from_slice(&bytes)
-            .map_err(|e| DaemonError::other(path.display().to_string(), format!("{e}; remove it to start from the configuration file")))
+        serde_json::from_slice(&bytes).map_err(|e| {
+            DaemonError::other(
+                path.display().to_string(),
+                format!("{e}; remove it to start from the configuration file"),
+            )
+        })
     }
 
     /// Keeps what is applied.

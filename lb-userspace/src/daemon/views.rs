@@ -9,8 +9,8 @@ use lb_common::abi::verdict::Action;
 use super::director::Director;
 use crate::api::error::EngineError;
 use crate::api::types::{
-    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, InterfaceView, RealCounts, RealState, RealStatsView,
-    RealView, ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
+    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, InterfaceView, RealCounts, RealState,
+    RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
 };
 use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
@@ -32,7 +32,12 @@ pub(super) fn status(director: &Director) -> StatusView {
             }
             if matches!(real.state, RealState::Down | RealState::Unresolved) {
                 let endpoint = SocketAddr::new(real.address, real.port);
-                warnings.push(format!("real {endpoint} of {} is {}: {}", service.service, real.state, real.reason.as_deref().unwrap_or("no reason known")));
+                warnings.push(format!(
+                    "real {endpoint} of {} is {}: {}",
+                    service.service,
+                    real.state,
+                    real.reason.as_deref().unwrap_or("no reason known")
+                ));
             }
         }
     }
@@ -52,7 +57,12 @@ pub(super) fn status(director: &Director) -> StatusView {
         interfaces: interfaces.collect(),
         services: director.saved.spec.services.len() as u64,
         reals,
-        connections: ConnectionCounts { used_v4: director.sweep.used_v4, capacity_v4, used_v6: director.sweep.used_v6, capacity_v6 },
+        connections: ConnectionCounts {
+            used_v4: director.sweep.used_v4,
+            capacity_v4,
+            used_v6: director.sweep.used_v6,
+            capacity_v6,
+        },
         warnings,
     }
 }
@@ -75,11 +85,10 @@ pub(super) fn stopping() -> StatusView {
 /// Every service with its reals, in the Spec's order.
 pub(super) fn services(director: &Director) -> Vec<ServiceView> {
     let spec = &director.saved.spec;
-    let desired = director.desired(spec);
     let mut views = Vec::with_capacity(spec.services.len());
     for service in &spec.services {
         let row = director.tables.services().get(&service.key);
-        let wanted = desired.services.get(&service.key);
+        let wanted = director.desired.services.get(&service.key);
         let mut reals = Vec::with_capacity(service.reals.len());
         for real in &service.reals {
             let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
@@ -162,7 +171,8 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
         return Err(EngineError::NotFound { what: format!("service {service} does not exist") });
     }
     let (now, settings) = director.now().map_err(|e| EngineError::Failed { cause: e.to_string() })?;
-    let services: BTreeMap<u32, ServiceKey> = director.tables.services().iter().map(|(key, row)| (row.id, *key)).collect();
+    let services: BTreeMap<u32, ServiceKey> =
+        director.tables.services().iter().map(|(key, row)| (row.id, *key)).collect();
     let seconds = |ticks| clock::seconds(ticks, settings.jiffies_per_second, settings.tick_shift);
     let mut page = ConnectionPage::default();
     let tables = &director.tables;
@@ -199,7 +209,13 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
 
 fn known_state(word: &str) -> Result<State, EngineError> {
     let position = STATE_NAMES.iter().position(|name| name.eq_ignore_ascii_case(word) && *name != "?");
-    let known = || STATE_NAMES.iter().filter(|name| **name != "?" && **name != "NONE" && **name != "BUSY").copied().collect::<Vec<_>>();
+    let known = || {
+        STATE_NAMES
+            .iter()
+            .filter(|name| **name != "?" && **name != "NONE" && **name != "BUSY")
+            .copied()
+            .collect::<Vec<_>>()
+    };
     position.map(|position| State::from_bits(position as u8)).ok_or_else(|| EngineError::NotFound {
         what: format!("state {word} does not exist; one of {}", known().join(", ")),
     })

@@ -103,7 +103,9 @@ fn pin(pins: &Path, program: &str, interface: &str) -> Result<PathBuf, Dataplane
 
     Pins::new(pins).prepare_root()?;
     let index = if_nametoindex(interface).map_err(|_| DataplaneError::NoInterface(interface.to_owned()))?;
-    let namespace = fs::metadata("/proc/thread-self/ns/net").map_err(|e| DataplaneError::other("/proc/thread-self/ns/net", e))?.ino();
+    let namespace = fs::metadata("/proc/thread-self/ns/net")
+        .map_err(|e| DataplaneError::other("/proc/thread-self/ns/net", e))?
+        .ino();
     Ok(pins.join(format!("{program}-{}-{index}-{namespace}", pin_name(interface))))
 }
 
@@ -146,7 +148,8 @@ fn link(object: &mut Ebpf, name: &'static str, interface: &str, pin: &Path) -> R
         }
     };
     let link = program.take_link(id).map_err(|e| failed(&e))?;
-    let link: FdLink = link.try_into().map_err(|_| failed(&"the kernel gave no bpf_link; another XDP program may be attached"))?;
+    let link: FdLink =
+        link.try_into().map_err(|_| failed(&"the kernel gave no bpf_link; another XDP program may be attached"))?;
     link.pin(pin).map(drop).map_err(|e| failed(&e))
 }
 

@@ -52,16 +52,17 @@ pub struct Attached {
 // === impl Loaded ===
 
 impl Loaded {
-    /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
-    /// `verifier_log`.
+    /// Loads the director's program from `object` over the maps at `pins`, creating those that are not there. The verifier's words on
+    /// a refusal go to `verifier_log`.
     pub fn load(
+        object: &[u8],
         pins: &Pins,
         geometry: &Geometry,
         settings: &Settings,
         verifier_log: &Path,
     ) -> Result<Self, DataplaneError> {
-        let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
-        program(&mut object)?.load().map_err(|error| refused(error, verifier_log))?;
+        let mut object = Self::loader(Some(pins), geometry, settings, object)?;
+        program(&mut object)?.load().map_err(|error| refused(&error, verifier_log))?;
         Ok(Self { object, links: BTreeMap::new() })
     }
 
@@ -70,17 +71,30 @@ impl Loaded {
         Self::loader(None, geometry, settings, objects::DIRECTOR)
     }
 
-    fn loader(
+    /// Another object with the director's tables, its other maps sized by `sizes`: the benchmark's.
+    pub fn load_other(object: &[u8], geometry: &Geometry, settings: &Settings, sizes: &[(&str, u32)]) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(None, geometry, settings, object, sizes)
+    }
+
+    fn loader(pins: Option<&Pins>, geometry: &Geometry, settings: &Settings, object: &[u8]) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(pins, geometry, settings, object, &[])
+    }
+
+    fn loader_with(
         pins: Option<&Pins>,
         geometry: &Geometry,
         settings: &Settings,
         object: &[u8],
+        others: &[(&str, u32)],
     ) -> Result<Ebpf, DataplaneError> {
         let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
         let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
         let mut loader = EbpfLoader::new();
         for (name, entries) in geometry.sizes() {
             loader.map_max_entries(name, entries);
+        }
+        for (name, entries) in others {
+            loader.map_max_entries(name, *entries);
         }
         for (name, path) in &paths {
             loader.map_pin_path(name, path);
@@ -118,7 +132,8 @@ impl Loaded {
                 .map_err(|e| DataplaneError::other(format!("updating the link on {interface}"), chain(&e)))?;
             (fd_link(program, id, interface)?, is_native)
         } else {
-            remove_dead_links(pins, interface)?;
+            // Links of the same name that are left belong to an interface that has been made anew.
+            remove_links(pins, interface)?;
             let (link, is_native) = attach_new(program, interface, mode)?;
             let path = pins.link(interface, ifindex, is_native);
             let pinned = link.pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
@@ -129,19 +144,16 @@ impl Loaded {
         Ok(self.links.entry(interface.to_owned()).insert_entry(attached).into_mut())
     }
 
-    /// Takes the program off interfaces that have a link here but are not in `wanted`.
-    pub fn detach_others(&mut self, pins: &Pins, wanted: &[String]) -> Result<Vec<String>, DataplaneError> {
-        let mut gone = Vec::new();
-        for entry in entries(&pins.links())? {
-            let Some(interface) = interface_of(&entry) else { continue };
-            if !wanted.contains(&interface) {
-                let path = pins.links().join(&entry);
-                fs::remove_file(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-                self.links.remove(&interface);
-                gone.push(interface);
-            }
-        }
-        Ok(gone)
+    /// Takes the program off an interface.
+    pub fn detach(&mut self, pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
+        remove_links(pins, interface)?;
+        self.links.remove(interface);
+        Ok(())
+    }
+
+    /// Interfaces that have a link pinned, this daemon's or an earlier one's.
+    pub fn pinned(&self, pins: &Pins) -> Result<Vec<String>, DataplaneError> {
+        Ok(entries(&pins.links())?.iter().filter_map(|entry| interface_of(entry)).collect())
     }
 
     /// What the program is attached to, by interface name.
@@ -196,8 +208,7 @@ fn fd_link(program: &mut Xdp, id: aya::programs::xdp::XdpLinkId, interface: &str
     })
 }
 
-/// Removes links of the same name whose interface has been made anew.
-fn remove_dead_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
+fn remove_links(pins: &Pins, interface: &str) -> Result<(), DataplaneError> {
     for entry in entries(&pins.links())? {
         if interface_of(&entry).as_deref() == Some(interface) {
             let path = pins.links().join(&entry);
@@ -224,9 +235,9 @@ fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     Ok(names)
 }
 
-fn refused(error: ProgramError, log: &Path) -> DataplaneError {
-    let ProgramError::LoadError { io_error, verifier_log } = &error else {
-        return DataplaneError::other("loading the director's program", chain(&error));
+fn refused(error: &ProgramError, log: &Path) -> DataplaneError {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return DataplaneError::other("loading the director's program", chain(error));
     };
     let text = format!("{io_error}\n{verifier_log}");
     match log.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(log, text)) {

@@ -168,6 +168,20 @@ impl Pins {
         Ok(Some(geometry))
     }
 
+    /// Removes the maps' pins. For maps that no attached program uses.
+    pub fn remove_maps(&self) -> Result<(), DataplaneError> {
+        for name in names::PINNED {
+            let path = self.map(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(DataplaneError::other(path.display().to_string(), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn shape(&self, name: &str) -> Result<Shape, DataplaneError> {
         let path = self.map(name);
         let info = MapInfo::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;

@@ -54,9 +54,9 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
         lines.push(line(ChangeAction::Remove, name(old, real), format!("weight {}", real.weight)));
     }
     let mut details = Vec::new();
-    differ(&mut details, "scheduler", old.scheduler, new.scheduler);
-    differ(&mut details, "flags", words(&old.scheduler_flags), words(&new.scheduler_flags));
-    differ(&mut details, "on_real_down", old.on_real_down, new.on_real_down);
+    differ(&mut details, "scheduler", &old.scheduler, &new.scheduler);
+    differ(&mut details, "flags", &words(&old.scheduler_flags), &words(&new.scheduler_flags));
+    differ(&mut details, "on_real_down", &old.on_real_down, &new.on_real_down);
     if old.health != new.health {
         details.push(match (&old.health, &new.health) {
             (None, _) => "health check added".to_owned(),
@@ -73,8 +73,8 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
             continue;
         };
         let mut details = Vec::new();
-        differ(&mut details, "weight", before.weight, real.weight);
-        differ(&mut details, "method", old.method_of(&before), new.method_of(real));
+        differ(&mut details, "weight", &before.weight, &real.weight);
+        differ(&mut details, "method", &old.method_of(&before), &new.method_of(real));
         if !details.is_empty() {
             lines.push(line(ChangeAction::Change, name(new, real), details.join(", ")));
         }
@@ -86,7 +86,7 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
     }
 }
 
-fn differ<T: PartialEq + Display>(details: &mut Vec<String>, what: &str, old: T, new: T) {
+fn differ<T: PartialEq + Display>(details: &mut Vec<String>, what: &str, old: &T, new: &T) {
     if old != new {
         details.push(format!("{what} {old} -> {new}"));
     }
@@ -99,11 +99,11 @@ fn words<T: Display>(words: &[T]) -> String {
 fn director(old: &Spec, new: &Spec) -> String {
     let (old, new) = (&old.director, &new.director);
     let mut details = Vec::new();
-    differ(&mut details, "interfaces", words(&old.interfaces), words(&new.interfaces));
-    differ(&mut details, "tcp timeout", old.timeouts.tcp, new.timeouts.tcp);
-    differ(&mut details, "tcp_fin timeout", old.timeouts.tcp_fin, new.timeouts.tcp_fin);
-    differ(&mut details, "udp timeout", old.timeouts.udp, new.timeouts.udp);
-    differ(&mut details, "sloppy_tcp", old.sloppy_tcp, new.sloppy_tcp);
+    differ(&mut details, "interfaces", &words(&old.interfaces), &words(&new.interfaces));
+    differ(&mut details, "tcp timeout", &old.timeouts.tcp, &new.timeouts.tcp);
+    differ(&mut details, "tcp_fin timeout", &old.timeouts.tcp_fin, &new.timeouts.tcp_fin);
+    differ(&mut details, "udp timeout", &old.timeouts.udp, &new.timeouts.udp);
+    differ(&mut details, "sloppy_tcp", &old.sloppy_tcp, &new.sloppy_tcp);
     if (old.tunnel_source_v4, old.tunnel_source_v6, old.tunnel_source_vary)
         != (new.tunnel_source_v4, new.tunnel_source_v6, new.tunnel_source_vary)
     {

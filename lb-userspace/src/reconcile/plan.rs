@@ -3,6 +3,7 @@
 //! Reals are written before the pool that names them, and taken away after the pool that does not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 
 use lb_common::abi::real::{Real, disposition};
@@ -46,6 +47,26 @@ pub enum Op {
     },
     /// Takes a service away.
     RemoveService(ServiceKey),
+}
+
+/// For the log: what is done to what.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetSettings(_) => write!(f, "set the director's settings"),
+            Self::AddService(key) => write!(f, "add service {key}"),
+            Self::SetReal { service, endpoint, real } => {
+                write!(f, "set real {endpoint} of {service}: disposition {}", real.disposition)
+            }
+            Self::SetPool { service, pool } => {
+                let weights: Vec<String> =
+                    pool.members.iter().map(|(endpoint, weight)| format!("{endpoint}={weight}")).collect();
+                write!(f, "set the pool of {service}: {}", weights.join(" "))
+            }
+            Self::RemoveReal { service, endpoint, .. } => write!(f, "remove real {endpoint} of {service}"),
+            Self::RemoveService(key) => write!(f, "remove service {key}"),
+        }
+    }
 }
 
 /// The tables as a plan sees them.

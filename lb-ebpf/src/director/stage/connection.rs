@@ -52,7 +52,8 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
-        let begins_again = is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
+        let begins_again =
+            is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
         if begins_again || disposition == disposition::RESCHEDULE {
             release::<F>(&found);
             return Ok(None);

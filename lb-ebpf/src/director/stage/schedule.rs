@@ -16,7 +16,11 @@ use crate::maps::{counters, pool, reals, settings};
 
 /// Schedules the flow's first packet and remembers the choice. Returns the real's number.
 #[inline(always)]
-pub(crate) fn new_connection<F: Family>(flow: &Flow<F::Header>, target: Target, place: &Place<F>) -> Result<u32, Verdict> {
+pub(crate) fn new_connection<F: Family>(
+    flow: &Flow<F::Header>,
+    target: Target,
+    place: &Place<F>,
+) -> Result<u32, Verdict> {
     let config = pool::config(target.config()).ok_or(Verdict::Internal)?;
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
     if is_tcp && !may_begin(config, flow.transport.flags) {
