@@ -18,15 +18,21 @@
 //! | `udp` | a UDP service |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
+//! | `edits` | changes under load: weights, reals, services |
+//! | `refusals` | bad input and bad surroundings: clear words, nothing touched |
+//! | `residue` | nothing stays behind |
 
 mod any_port;
 mod counts;
 mod echo;
+mod edits;
 mod expiry;
 mod hashing;
 mod health;
 mod hold;
 mod neighbours;
+mod refusals;
+mod residue;
 mod restart;
 mod shares;
 mod stage;
