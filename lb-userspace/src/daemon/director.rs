@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
@@ -39,12 +40,13 @@ pub(super) struct Director {
     /// What the tables were last brought to.
     pub(super) desired: Desired,
     /// The tables could not follow for want of room; the next tick tries again.
-    is_behind: bool,
+    pub(super) is_behind: bool,
     pins: Pins,
     mode: Mode,
     by_flag: Vec<String>,
     clock: Clock,
     store: Store,
+    config: PathBuf,
     wanted_ways: watch::Sender<BTreeSet<Target>>,
     wanted_checks: watch::Sender<BTreeMap<CheckId, CheckConfig>>,
     pub(super) next_hops: watch::Receiver<BTreeMap<Target, NextHop>>,
@@ -66,7 +68,7 @@ impl Director {
         let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?);
         let adopted = adopted(&pins)?;
         if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
-            let connections = u64::from(kept.buckets_v4) * 4;
+            let connections = u64::from(kept.buckets_v4) * 2;
             warnings.push(format!(
                 "the tables keep the size they were created with ({connections} connections of each family, {} reals); \
                  `xvs detach` makes room for another, and forgets connections",
@@ -102,6 +104,7 @@ impl Director {
             by_flag: options.interfaces.clone(),
             clock,
             store,
+            config: options.config.clone(),
             wanted_ways,
             wanted_checks,
             next_hops: neighbour::spawn(ways),
@@ -141,7 +144,10 @@ impl Director {
         let (desired, ops) = self.prepare(&spec)?;
         let attached = self.attach(&spec)?;
         if !changes.is_empty() || self.saved.revision == 0 {
-            let next = Saved { revision: self.saved.revision + 1, spec, file_digest: self.saved.file_digest };
+            // `xvs apply` of the configuration file itself: a restart must not take the file for changed.
+            let in_file = super::read_config(&self.config).ok().flatten().filter(|file| *file == spec);
+            let file = in_file.or_else(|| self.saved.file.clone());
+            let next = Saved { revision: self.saved.revision + 1, spec, file };
             if let Err(error) = self.store.save(&next) {
                 self.detach(&attached);
                 return Err(failed(format!("the configuration could not be saved: {error}; nothing was changed")));
@@ -210,6 +216,8 @@ impl Director {
                 ),
             });
         }
+        let pools = ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
+        self.tables.has_room(pools).map_err(|what| EngineError::Conflict { what })?;
         Ok((desired, ops))
     }
 
@@ -254,6 +262,11 @@ impl Director {
                 continue;
             }
             match self.loaded.attach(&self.pins, &name, self.mode) {
+                // Traffic runs on it already: whatever fails after it, it stays.
+                Ok(link) if link.is_adopted => {
+                    tracing::info!(interface = %name, native = link.is_native, program = link.program_id, "adopted");
+                    continue;
+                }
                 Ok(link) => {
                     tracing::info!(interface = %name, native = link.is_native, program = link.program_id, "attached");
                 }

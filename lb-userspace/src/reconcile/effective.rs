@@ -119,7 +119,9 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         // Not looked at yet: what the tables have goes on.
         None => match known {
             Some((value, _))
-                if value.disposition != disposition::UNRESOLVED && value.disposition != disposition::GONE =>
+                if value.mtu > 0
+                    && value.disposition != disposition::UNRESOLVED
+                    && value.disposition != disposition::GONE =>
             {
                 (Some(value), None)
             }
