@@ -15,7 +15,8 @@ const REAL: &str = "10.0.1.1";
 const REAL6: &str = "fd00::1:1";
 
 fn inner(destination: &str) -> Vec<u8> {
-    let packet = if destination.contains(':') { Packet::v6(CLIENT6, destination) } else { Packet::v4(CLIENT, destination) };
+    let packet =
+        if destination.contains(':') { Packet::v6(CLIENT6, destination) } else { Packet::v4(CLIENT, destination) };
     packet.tos(0x2e).tcp(4000, 80, SYN).payload(b"hello").build()
 }
 
@@ -37,6 +38,26 @@ fn all_four_combinations_are_opened() {
             let padded = [outer(is_v6, &inner).build(), vec![0; 11]].concat();
             let (_, frame, _) = decap.send(&padded);
             assert_eq!(hex(&frame), hex(&[inner, vec![0; 11]].concat()), "padding stays where it is");
+        }
+    }
+}
+
+/// RFC 6040 section 4.2: congestion that the outer header met is told to a receiver that understands, and is loss to one that does not.
+#[test]
+fn a_congestion_mark_goes_inwards() {
+    let mut decap = Decap::new(&[VIP, VIP6]);
+    for vip in [VIP, VIP6] {
+        for is_v6 in [false, true] {
+            let with = |tos: u8| {
+                let packet = if vip == VIP6 { Packet::v6(CLIENT6, vip) } else { Packet::v4(CLIENT, vip) };
+                packet.tos(tos).tcp(4000, 80, SYN).payload(b"hello").build()
+            };
+            for capable in [0x2d, 0x2e, 0x2f] {
+                let (action, frame, _) = decap.send(&outer(is_v6, &with(capable)).tos(0x2f).build());
+                assert_eq!((action, hex(&frame)), (PASS, hex(&with(0x2f))), "{vip} in IPv6: {is_v6}, tos {capable:#x}");
+            }
+            let (action, _, _) = decap.send(&outer(is_v6, &with(0x2c)).tos(0x2f).build());
+            assert_eq!(action, 1, "dropped");
         }
     }
 }
@@ -109,11 +130,13 @@ fn without_vips_nothing_is_opened() {
     }
 }
 
-/// Hostile bytes: always passed; either untouched or with exactly the outer header gone.
+/// Hostile bytes: passed untouched or with exactly the outer header gone. Congestion marks, which change or drop, have a row of their
+/// own.
 #[test]
 fn hostile_bytes() {
     let mut decap = Decap::new(&[VIP, VIP6]);
-    let seeds: Vec<Vec<u8>> = [VIP, VIP6, OTHER].iter().flat_map(|vip| [false, true].map(|v6| outer(v6, &inner(vip)).build())).collect();
+    let seeds: Vec<Vec<u8>> =
+        [VIP, VIP6, OTHER].iter().flat_map(|vip| [false, true].map(|v6| outer(v6, &inner(vip)).build())).collect();
     let strategy = (0..seeds.len(), prop::collection::vec((0usize..110, any::<u8>()), 0..6), 14usize..140);
     let cell = std::cell::RefCell::new(&mut decap);
     TestRunner::new(Config { cases: 5000, failure_persistence: None, ..Config::default() })
@@ -124,6 +147,8 @@ fn hostile_bytes() {
                     *place = byte;
                 }
             }
+            // ECN of an outer IPv4 header stands in byte 15's low bits, of an IPv6 header in its bits 4 and 5.
+            frame[15] &= if frame[12] == 0x08 { 0xfc } else { 0xcf };
             frame.truncate(length);
             let (action, out, (opened, _)) = cell.borrow_mut().send(&frame);
             prop_assert_eq!(action, PASS);

@@ -1,7 +1,7 @@
 //! Direct routing: both MACs and nothing else.
 
-use lb_common::abi::verdict::Verdict::*;
 use lb_common::abi::service::scheduler::RR;
+use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, OTHER, direct, hex};
 use lb_tests::packet::{ACK, Packet, SYN};
 
@@ -32,17 +32,27 @@ fn out_of_the_same_or_another_interface_with_any_tags() {
         real
     };
     director.service("tcp://10.0.0.100:80", RR, 0, &[(direct("10.0.1.1:80", 1), 1), (other("10.0.1.2:80", 2), 1)]);
-    director.service("tcp://[fd00::100]:80", RR, 0, &[(direct("[fd00::1:1]:80", 3), 1), (other("[fd00::1:2]:80", 4), 1)]);
+    director.service(
+        "tcp://[fd00::100]:80",
+        RR,
+        0,
+        &[(direct("[fd00::1:1]:80", 3), 1), (other("[fd00::1:2]:80", 4), 1)],
+    );
     let mut port = 4000;
     for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {
         let tagged = [packet.clone(), packet.clone().vlan(5), packet.clone().tag(0x88a8, 7).vlan(5)];
         for packet in tagged {
-            for shaped in [packet.clone(), packet.clone().tos(0xb8), packet.clone().ttl(1), packet.clone().payload(&[0xa5; 700])] {
+            for shaped in
+                [packet.clone(), packet.clone().tos(0xb8), packet.clone().ttl(1), packet.clone().payload(&[0xa5; 700])]
+            {
                 for verdict in [Direct, DirectRedirect] {
                     port += 1;
                     assert_eq!(director.send(&shaped.clone().tcp(port, 80, SYN).build()).verdict, verdict);
                     for _ in 0..3 {
-                        assert_eq!(director.send(&shaped.clone().tcp(port, 80, ACK).payload(b"data").build()).verdict, verdict);
+                        assert_eq!(
+                            director.send(&shaped.clone().tcp(port, 80, ACK).payload(b"data").build()).verdict,
+                            verdict
+                        );
                     }
                 }
             }

@@ -9,8 +9,10 @@ use lb_tests::packet::{ACK, Packet, SYN};
 use super::{CLIENT, CLIENT6, VIP, VIP6};
 
 /// A client's packet, its service, its two reals.
-const SIDES: [(&str, [&str; 2]); 2] =
-    [("tcp://10.0.0.100:80", ["10.0.1.1:80", "10.0.1.2:80"]), ("tcp://[fd00::100]:80", ["[fd00::1:1]:80", "[fd00::1:2]:80"])];
+const SIDES: [(&str, [&str; 2]); 2] = [
+    ("tcp://10.0.0.100:80", ["10.0.1.1:80", "10.0.1.2:80"]),
+    ("tcp://[fd00::100]:80", ["[fd00::1:1]:80", "[fd00::1:2]:80"]),
+];
 
 fn packet(service: &str, flags: u8) -> Vec<u8> {
     let packet = if service.contains("10.0") { Packet::v4(CLIENT, VIP) } else { Packet::v6(CLIENT6, VIP6) };
@@ -43,7 +45,11 @@ fn packets_are_dropped_and_the_connection_stays() {
             assert_eq!(director.load(&key, first), (1, 0));
             director.change_real(&key, first, |real| real.disposition = disposition::FORWARD);
             let sent = director.send(&packet(service, ACK));
-            assert_eq!((sent.verdict, sent.is_new, sent.real), (Direct, false, Some(first)), "it goes on when the real is back");
+            assert_eq!(
+                (sent.verdict, sent.is_new, sent.real),
+                (Direct, false, Some(first)),
+                "it goes on when the real is back"
+            );
         }
     }
 }
@@ -79,7 +85,11 @@ fn reschedule_gives_the_connection_away() {
 
         let mut by_data = director(service, reals, RR);
         give_away(&mut by_data);
-        assert_eq!(by_data.send(&packet(service, ACK)).verdict, MissNotSyn, "the new real would not know it: the kernel resets it");
+        assert_eq!(
+            by_data.send(&packet(service, ACK)).verdict,
+            MissNotSyn,
+            "the new real would not know it: the kernel resets it"
+        );
         assert_eq!(by_data.load(&key, first), (0, 0));
         assert!(by_data.connections().is_empty());
     }
@@ -111,7 +121,11 @@ fn a_removed_real() {
         director.tables.remove_real(&key, first, disposition::GONE);
         assert_eq!(director.send(&packet(service, ACK)).verdict, RealGone);
         director.tables.settle(|_, at| *at == second);
-        assert_eq!(director.send(&packet(service, ACK)).verdict, RealGone, "its number is kept while it has connections");
+        assert_eq!(
+            director.send(&packet(service, ACK)).verdict,
+            RealGone,
+            "its number is kept while it has connections"
+        );
     }
 }
 

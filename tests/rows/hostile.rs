@@ -15,9 +15,19 @@ use super::{CLIENT, CLIENT6, OTHER, VIP, VIP6};
 
 fn director() -> Director {
     let mut director = Director::default();
-    director.service("tcp://10.0.0.100:80", RR, 0, &[(direct("10.0.1.1:80", 1), 1), (tunnel("10.0.1.2:80", 2, "172.16.0.1"), 1)]);
+    director.service(
+        "tcp://10.0.0.100:80",
+        RR,
+        0,
+        &[(direct("10.0.1.1:80", 1), 1), (tunnel("10.0.1.2:80", 2, "172.16.0.1"), 1)],
+    );
     director.service("udp://10.0.0.100:0", MH, 0, &[(tunnel("[fd00::1:1]:0", 3, "fd16::1"), 1)]);
-    director.service("tcp://[fd00::100]:80", MH, 0, &[(direct("[fd00::1:2]:80", 4), 1), (tunnel("10.0.1.3:80", 5, "172.16.0.1"), 1)]);
+    director.service(
+        "tcp://[fd00::100]:80",
+        MH,
+        0,
+        &[(direct("[fd00::1:2]:80", 4), 1), (tunnel("10.0.1.3:80", 5, "172.16.0.1"), 1)],
+    );
     director.service("udp://[fd00::100]:53", RR, 0, &[(tunnel("[fd00::1:3]:53", 6, "fd16::1"), 1)]);
     director
 }
@@ -68,8 +78,13 @@ fn check(strategy: impl Strategy<Value = Vec<u8>>, cases: u32) -> BTreeMap<Verdi
 #[test]
 fn mutated_frames() {
     let seeds = seeds();
-    let interesting = prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(0x45), Just(0x60), Just(44), Just(60), Just(0x81)];
-    let strategy = (0..seeds.len(), prop::collection::vec((12usize..80, interesting), 0..5), prop_oneof![3 => Just(usize::MAX), 1 => 14usize..140])
+    let interesting =
+        prop_oneof![any::<u8>(), Just(0), Just(0xff), Just(0x45), Just(0x60), Just(44), Just(60), Just(0x81)];
+    let strategy = (
+        0..seeds.len(),
+        prop::collection::vec((12usize..80, interesting), 0..5),
+        prop_oneof![3 => Just(usize::MAX), 1 => 14usize..140],
+    )
         .prop_map(move |(seed, changes, length)| {
             let mut frame = seeds[seed].clone();
             for (at, byte) in changes {
@@ -81,7 +96,14 @@ fn mutated_frames() {
             frame
         });
     let met = check(strategy, 10_000);
-    for verdict in [Verdict::Direct, Verdict::Tunnel, Verdict::NotAService, Verdict::BadHeader, Verdict::Truncated, Verdict::Fragment] {
+    for verdict in [
+        Verdict::Direct,
+        Verdict::Tunnel,
+        Verdict::NotAService,
+        Verdict::BadHeader,
+        Verdict::Truncated,
+        Verdict::Fragment,
+    ] {
         assert!(met.contains_key(&verdict), "{verdict:?} is met in {met:?}");
     }
 }
@@ -97,18 +119,20 @@ fn random_bytes_behind_an_ip_header() {
     let v4 = Packet::v4(CLIENT, VIP).raw(6, &[]).build();
     let v6 = Packet::v6(CLIENT6, VIP6).raw(0, &[]).build();
     let protocols = prop::sample::select(vec![0u8, 6, 17, 1, 58, 43, 44, 50, 51, 60, 135, 139, 140]);
-    let strategy = (any::<bool>(), protocols, prop::collection::vec(any::<u8>(), 0..200)).prop_map(move |(is_v4, protocol, bytes)| {
-        let mut frame = if is_v4 { v4.clone() } else { v6.clone() };
-        let length = bytes.len() as u16;
-        if is_v4 {
-            frame[23] = protocol;
-            frame[16..18].copy_from_slice(&(length + 20).to_be_bytes());
-        } else {
-            frame[20] = protocol;
-            frame[18..20].copy_from_slice(&length.to_be_bytes());
-        }
-        frame.extend(bytes);
-        frame
-    });
+    let strategy = (any::<bool>(), protocols, prop::collection::vec(any::<u8>(), 0..200)).prop_map(
+        move |(is_v4, protocol, bytes)| {
+            let mut frame = if is_v4 { v4.clone() } else { v6.clone() };
+            let length = bytes.len() as u16;
+            if is_v4 {
+                frame[23] = protocol;
+                frame[16..18].copy_from_slice(&(length + 20).to_be_bytes());
+            } else {
+                frame[20] = protocol;
+                frame[18..20].copy_from_slice(&length.to_be_bytes());
+            }
+            frame.extend(bytes);
+            frame
+        },
+    );
     check(strategy, 6000);
 }

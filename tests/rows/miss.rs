@@ -54,16 +54,7 @@ fn stateful_schedulers_want_a_syn() {
 #[test]
 fn sloppy_tcp_takes_anything_but_a_reset() {
     let mut director = director(RR, true);
-<<<<<<< HEAD
-    for (flags, state) in
-        [(ACK, State::Established), (FIN | ACK, State::Close), (0, State::None), (SYN, State::SynRecv)]
-    {
-        if flags == 0 {
-            continue;
-        }
-=======
     for (flags, state) in [(ACK, State::Established), (FIN | ACK, State::Close), (SYN, State::SynRecv)] {
->>>>>>> rows
         let port = 4000 + u16::from(flags);
         for frame in both(port, flags) {
             assert_eq!(director.send(&frame).verdict, Direct, "flags {flags:#x}");

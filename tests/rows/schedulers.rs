@@ -19,7 +19,8 @@ fn at(name: char) -> SocketAddr {
 /// A service with reals a, b, c... of these weights, in this order.
 fn director(scheduler: u8, flags: u8, weights: &[u32]) -> (Director, ServiceKey) {
     let mut director = Director::default();
-    let reals: Vec<_> = ('a'..).zip(weights).map(|(name, weight)| (direct(&at(name).to_string(), name as u8), *weight)).collect();
+    let reals: Vec<_> =
+        ('a'..).zip(weights).map(|(name, weight)| (direct(&at(name).to_string(), name as u8), *weight)).collect();
     let key = director.service("tcp://10.0.0.100:80", scheduler, flags, &reals);
     (director, key)
 }
@@ -80,7 +81,10 @@ fn wrr() {
 fn wrr_as_measured_on_ipvs() {
     let (mut director, key) = director(WRR, 0, &[2, 3, 5]);
     let members = vec![(at('a'), 2), (at('b'), 3), (at('c'), 5)];
-    director.tables.set_pool(&key, Pool { scheduler: WRR, flags: 0, members, ring: Vec::new(), weight_start: 1 }).unwrap();
+    director
+        .tables
+        .set_pool(&key, Pool { scheduler: WRR, flags: 0, members, ring: Vec::new(), weight_start: 1 })
+        .unwrap();
     // r3 r2 r1 r1 r1 r2 r1 r3 r2 r1 with r3 = a, r2 = b, r1 = c.
     assert_eq!(sequence(&mut director, 1, 20), "abcccbcabcabcccbcabc");
 }
@@ -160,18 +164,27 @@ fn clients() -> Vec<(Packet, u32)> {
     let v6 = (0..60u32).map(|n| {
         let words = [0x2001_0db8, n * 77, n * n, 7 + n];
         let client = std::net::Ipv6Addr::from_bits(words.iter().fold(0, |bits, word| bits << 32 | u128::from(*word)));
-        (Packet::new(client, VIP6.parse::<std::net::Ipv6Addr>().unwrap()), words.iter().fold(0, |folded, word| folded ^ word))
+        (
+            Packet::new(client, VIP6.parse::<std::net::Ipv6Addr>().unwrap()),
+            words.iter().fold(0, |folded, word| folded ^ word),
+        )
     });
     v4.chain(v6).collect()
 }
 
 /// Both families with three reals each; `choose` says which member a client's connection gets.
-fn check_hash(scheduler: u8, flags: u8, weights: [u32; 3], choose: impl Fn(&[(u32, u32); 3], u32, u16) -> Option<usize>) {
+fn check_hash(
+    scheduler: u8,
+    flags: u8,
+    weights: [u32; 3],
+    choose: impl Fn(&[(u32, u32); 3], u32, u16) -> Option<usize>,
+) {
     let mut director = Director::default();
     let v4 = ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"];
     let v6 = ["[fd00::1:1]:80", "[fd00::1:2]:80", "[fd00:9::1:3]:80"];
     for (key, reals) in [("tcp://10.0.0.100:80", v4), ("tcp://[fd00::100]:80", v6)] {
-        let reals: Vec<_> = reals.iter().zip(weights).zip(1..).map(|((at, weight), number)| (direct(at, number), weight)).collect();
+        let reals: Vec<_> =
+            reals.iter().zip(weights).zip(1..).map(|((at, weight), number)| (direct(at, number), weight)).collect();
         director.service(key, scheduler, flags, &reals);
     }
     let folded4 = [0x0a00_0101, 0x0a00_0102, 0x0a00_0103];
@@ -202,7 +215,8 @@ fn sh_slot(address: u32, port: u16) -> usize {
 
 /// The ring by its definition: each member as many consecutive slots as it weighs (at least one), and round again.
 fn sh_ring(weights: [u32; 3]) -> Vec<usize> {
-    let round: Vec<usize> = weights.iter().enumerate().flat_map(|(n, weight)| vec![n; (*weight).max(1) as usize]).collect();
+    let round: Vec<usize> =
+        weights.iter().enumerate().flat_map(|(n, weight)| vec![n; (*weight).max(1) as usize]).collect();
     round.into_iter().cycle().take(256).collect()
 }
 
@@ -261,7 +275,8 @@ const HASH2: u64 = 2_654_446_892;
 
 /// The Maglev table: every member in turn takes `weight / gcd` slots of its own permutation that are still free.
 fn mh_table(members: &[(u32, u32); 3]) -> Vec<usize> {
-    let gcd = (1..=members.iter().map(|m| m.1).max().unwrap()).rev().find(|d| members.iter().all(|m| m.1 % d == 0)).unwrap();
+    let gcd =
+        (1..=members.iter().map(|m| m.1).max().unwrap()).rev().find(|d| members.iter().all(|m| m.1 % d == 0)).unwrap();
     let largest = members.iter().map(|m| m.1).max().unwrap() / gcd;
     let shift = (u32::BITS - largest.leading_zeros()).saturating_sub(6);
     let mut table = vec![usize::MAX; PRIME as usize];
@@ -276,9 +291,11 @@ fn mh_table(members: &[(u32, u32); 3]) -> Vec<usize> {
     let mut free = PRIME;
     while free > 0 {
         for (n, (_, weight)) in members.iter().enumerate() {
-            let turns = if *weight == 0 { 0 } else { (weight / gcd >> shift).max(1) };
+            let turns = if *weight == 0 { 0 } else { ((weight / gcd) >> shift).max(1) };
             for _ in 0..turns.min(free) {
-                let slot = permutations[n].find(|slot| table[*slot as usize] == usize::MAX).expect("a permutation visits every slot");
+                let slot = permutations[n]
+                    .find(|slot| table[*slot as usize] == usize::MAX)
+                    .expect("a permutation visits every slot");
                 table[slot as usize] = n;
                 free -= 1;
             }

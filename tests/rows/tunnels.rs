@@ -7,8 +7,8 @@ use lb_common::abi::real::Real;
 use lb_common::abi::service::scheduler::RR;
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, OTHER, hex, tunnel};
-use lb_tests::packet::{ACK, Packet, SYN};
 use lb_tests::expect;
+use lb_tests::packet::{ACK, Packet, SYN};
 
 use super::{CLIENT, CLIENT6, VIP, VIP6};
 
@@ -27,7 +27,8 @@ fn director(real: Real) -> Director {
 
 #[test]
 fn every_byte_of_ipv4_in_ipv4() {
-    let sent = director(tunnel(REAL, 1, SOURCE)).send(&Packet::v4(CLIENT, VIP).tos(0xb9).ttl(61).tcp(4000, 80, SYN).build());
+    let sent =
+        director(tunnel(REAL, 1, SOURCE)).send(&Packet::v4(CLIENT, VIP).tos(0xb9).ttl(61).tcp(4000, 80, SYN).build());
     assert_eq!(
         hex(&sent.frame),
         "02 00 00 00 0a 01 02 00 00 00 0b 01 08 00 \
@@ -39,7 +40,8 @@ fn every_byte_of_ipv4_in_ipv4() {
 
 #[test]
 fn every_byte_of_ipv6_in_ipv6_but_the_flow_label() {
-    let sent = director(tunnel(REAL6, 1, SOURCE6)).send(&Packet::v6(CLIENT6, VIP6).tos(0xb9).ttl(61).tcp(4000, 80, SYN).build());
+    let sent = director(tunnel(REAL6, 1, SOURCE6))
+        .send(&Packet::v6(CLIENT6, VIP6).tos(0xb9).ttl(61).tcp(4000, 80, SYN).build());
     let mut frame = sent.frame.clone();
     frame[15] &= 0xf0;
     frame[16..18].copy_from_slice(&[0, 0]);
@@ -92,7 +94,12 @@ fn every_combination() {
             through.ifindex = ifindex;
             let mut director = director(through);
             for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {
-                let mut shapes = vec![packet.clone(), packet.clone().ttl(1), packet.clone().ttl(255), packet.clone().payload(&[0x5a; 601])];
+                let mut shapes = vec![
+                    packet.clone(),
+                    packet.clone().ttl(1),
+                    packet.clone().ttl(255),
+                    packet.clone().payload(&[0x5a; 601]),
+                ];
                 shapes.extend((0..=255).step_by(3).map(|tos| packet.clone().tos(tos)));
                 shapes.extend([0x0000, 0x4000, 0x8000, 0xc000].map(|word| packet.clone().fragment_word(word)));
                 shapes.extend([0, 1, 0xffff].map(|id| packet.clone().identification(id)));
@@ -129,9 +136,11 @@ fn padding_is_not_part_of_the_packet() {
 
 fn flows(real: Real, packet: impl Fn(u16) -> Packet) -> Vec<Vec<u8>> {
     let mut director = director(real);
-    let first: Vec<Vec<u8>> = (0..200).map(|port| director.send(&packet(port).tcp(4000 + port, 80, SYN).build()).frame).collect();
+    let first: Vec<Vec<u8>> =
+        (0..200).map(|port| director.send(&packet(port).tcp(4000 + port, 80, SYN).build()).frame).collect();
     for (port, before) in first.iter().enumerate() {
-        let again = director.send(&packet(port as u16).tcp(4000 + port as u16, 80, ACK).payload(b"later").build()).frame;
+        let again =
+            director.send(&packet(port as u16).tcp(4000 + port as u16, 80, ACK).payload(b"later").build()).frame;
         assert_eq!(expect::source(&again), expect::source(before), "a flow keeps its outer source");
         let ip = expect::locate(before);
         if ip.version == 6 {
@@ -152,21 +161,27 @@ fn the_outer_source_varies_inside_its_bits() {
         real
     };
     for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {
-        let sources: BTreeSet<IpAddr> = flows(with(REAL, "172.16.0.0", vary4), |_| packet.clone()).iter().map(|frame| expect::source(frame)).collect();
+        let sources: BTreeSet<IpAddr> = flows(with(REAL, "172.16.0.0", vary4), |_| packet.clone())
+            .iter()
+            .map(|frame| expect::source(frame))
+            .collect();
         assert!(sources.len() > 150, "{} sources for 200 flows", sources.len());
         for source in &sources {
             let IpAddr::V4(source) = source else { panic!("an IPv4 outer header") };
             assert_eq!(source.to_bits() & 0xffff_f000, 0xac10_0000);
         }
-        let sources: BTreeSet<IpAddr> = flows(with(REAL6, "fd16::", vary6), |_| packet.clone()).iter().map(|frame| expect::source(frame)).collect();
+        let sources: BTreeSet<IpAddr> =
+            flows(with(REAL6, "fd16::", vary6), |_| packet.clone()).iter().map(|frame| expect::source(frame)).collect();
         assert!(sources.len() > 190, "{} sources for 200 flows", sources.len());
         for source in &sources {
             let IpAddr::V6(source) = source else { panic!("an IPv6 outer header") };
             assert_eq!(source.to_bits() >> 16, 0xfd16_u128 << 96);
         }
-        let fixed: BTreeSet<IpAddr> = flows(tunnel(REAL, 1, SOURCE), |_| packet.clone()).iter().map(|frame| expect::source(frame)).collect();
+        let fixed: BTreeSet<IpAddr> =
+            flows(tunnel(REAL, 1, SOURCE), |_| packet.clone()).iter().map(|frame| expect::source(frame)).collect();
         assert_eq!(fixed, BTreeSet::from([SOURCE.parse().unwrap()]), "no bits, no variation");
-        let labels: BTreeSet<Vec<u8>> = flows(tunnel(REAL6, 1, SOURCE6), |_| packet.clone()).iter().map(|frame| frame[14..18].to_vec()).collect();
+        let labels: BTreeSet<Vec<u8>> =
+            flows(tunnel(REAL6, 1, SOURCE6), |_| packet.clone()).iter().map(|frame| frame[14..18].to_vec()).collect();
         assert!(labels.len() > 190, "{} flow labels for 200 flows", labels.len());
     }
 }
