@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 /// The one place that names the toolchain.
 const TOOLCHAIN: &str = include_str!("../lb-ebpf/toolchain");
-const OBJECTS: [&str; 3] = ["director", "realserver", "clock"];
+const OBJECTS: [&str; 4] = ["director", "realserver", "clock", "bench"];
 
 fn main() -> ExitCode {
     match build() {

@@ -12,6 +12,8 @@
 //!
 //! `cli` never reads a map: it speaks to the daemon over the unix socket by `api::client`, as `curl` could.
 
+#![deny(unsafe_code)]
+
 pub mod api;
 pub mod cli;
 pub mod daemon;

@@ -2,7 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use lb_userspace::{cli::reference, model::parse::parse};
+use clap::Parser as _;
+use lb_userspace::{
+    cli::{args::Cli, reference},
+    model::parse::parse,
+};
 
 fn page(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name)
@@ -40,4 +44,52 @@ fn the_configuration_reference_names_every_key_and_its_examples_are_good() {
             panic!("{problems:?} in\n{example}");
         }
     }
+}
+
+/// Guides and README: their name and text.
+fn guides() -> Vec<(String, String)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(root.join("docs/guide")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.push(root.join("README.md"));
+    paths.sort();
+    paths.iter().map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Code blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let open = format!("```{language}\n");
+    text.split(open.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn configurations_in_the_guides_are_good() {
+    let mut count = 0;
+    for (name, text) in guides() {
+        for block in blocks(&text, "toml") {
+            count += 1;
+            if let Err(problems) = parse(block.as_bytes()) {
+                panic!("{name}: {problems:?} in\n{block}");
+            }
+        }
+    }
+    assert!(count >= 3, "only {count} examples were found");
+}
+
+#[test]
+fn commands_in_the_guides_are_ones_that_the_command_line_takes() {
+    let mut count = 0;
+    for (name, text) in guides() {
+        for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
+            let line = line.split(" #").next().unwrap_or(line);
+            for command in line.split("; ").map(str::trim).filter(|command| command.starts_with("xvs ")) {
+                count += 1;
+                let words = command.split_whitespace().take_while(|word| !word.starts_with('>'));
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{name}: `{command}`: {error}");
+                }
+            }
+        }
+    }
+    assert!(count >= 20, "only {count} commands were found");
 }

@@ -291,7 +291,7 @@ fn mh_table(members: &[(u32, u32); 3]) -> Vec<usize> {
     let mut free = PRIME;
     while free > 0 {
         for (n, (_, weight)) in members.iter().enumerate() {
-            let turns = if *weight == 0 { 0 } else { (weight / gcd >> shift).max(1) };
+            let turns = if *weight == 0 { 0 } else { ((weight / gcd) >> shift).max(1) };
             for _ in 0..turns.min(free) {
                 let slot = permutations[n]
                     .find(|slot| table[*slot as usize] == usize::MAX)

@@ -17,6 +17,9 @@ const REAL_SHIFT: u32 = 30;
 const SERVICE_SHIFT: u32 = 50;
 /// Ticks wrap after 2^22 of them, about 48 days: longer than the longest timeout (31 days, ipvsadm's limit).
 pub const SEEN_MASK: u64 = (1 << SEEN_BITS) - 1;
+/// Longest idle time that is believed: all but the last 4096 ticks (an hour) of the clock's round, which are stamps from the future.
+/// The longest timeout, 31 days, is 3.2 million ticks at 300 Hz, the fastest of our clocks.
+pub const MAX_IDLE: u32 = SEEN_MASK as u32 - 4096;
 const STATE_MASK: u64 = 0xf;
 const REAL_MASK: u64 = (1 << 20) - 1;
 const IDENTITY_MASK: u64 = !0 << REAL_SHIFT;
@@ -107,12 +110,6 @@ impl State {
     pub const fn name(self) -> &'static str {
         STATE_NAMES[self as usize]
     }
-
-    /// Handshake not finished: the first to go when a bucket is full.
-    #[inline(always)]
-    pub const fn is_half_open(self) -> bool {
-        matches!(self, Self::SynRecv | Self::SynSent | Self::SynAck | Self::Listen)
-    }
 }
 
 // === impl Meta ===
@@ -164,11 +161,12 @@ impl Meta {
         (self.0 & SEEN_MASK) as u32
     }
 
-    /// Ticks since the last packet. A stamp from the future (another CPU's newer tick) counts as now.
+    /// Ticks since the last packet. A stamp from the future (a newer tick on another CPU, or since user space read its clock) counts
+    /// as now.
     #[inline(always)]
     pub const fn idle(self, now: u32) -> u32 {
         let idle = (now.wrapping_sub(self.last_seen())) & SEEN_MASK as u32;
-        if idle > (SEEN_MASK as u32) >> 1 { 0 } else { idle }
+        if idle > MAX_IDLE { 0 } else { idle }
     }
 
     /// Neither free nor being written.

@@ -11,7 +11,7 @@ const fn round(word: u64, multiplier: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// Hash of a connection key of one word. The low 32 bits pick the first bucket, the high ones the second.
+/// Hash of a connection key of one word. [`buckets`] picks two buckets by different bits of it.
 #[inline(always)]
 pub const fn flow_v4(key: u64, service: u32, secret: [u64; 2]) -> u64 {
     let word = round(key ^ secret[0], secret[1] | 1);

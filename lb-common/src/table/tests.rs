@@ -38,23 +38,51 @@ fn a_stale_key_of_a_freed_entry_is_not_a_connection() {
 }
 
 #[test]
-fn gives_up_free_then_expired_then_half_open_and_never_a_live_established_one() {
+fn gives_up_free_expired_half_open_closing_and_udp_ones_and_never_a_live_established_one() {
     let (first, second) = (Entries::default(), Entries::default());
     let now = 5000;
-    for key in 0..4 {
-        insert(&first, &second, key, Meta::new(0, 0, State::Established, now - 10), now).unwrap();
+    for (key, (state, idle)) in [
+        (State::Established, 10),
+        (State::Established, 10),
+        (State::CloseWait, 10),
+        (State::Established, 901),
+        (State::SynRecv, 2),
+        (State::SynRecv, 3),
+        (State::FinWait, 5),
+        (State::Udp, 100),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        insert(&first, &second, key as u64, Meta::new(0, 0, state, now - idle), now).unwrap();
     }
-    insert(&first, &second, 4, Meta::new(0, 0, State::Established, now - 901), now).unwrap();
-    insert(&first, &second, 5, Meta::new(0, 0, State::SynRecv, now - 2), now).unwrap();
-    insert(&first, &second, 6, Meta::new(0, 0, State::SynRecv, now - 3), now).unwrap();
-    insert(&first, &second, 7, Meta::new(0, 0, State::FinWait, now - 5), now).unwrap();
-
     let fresh = Meta::new(0, 1, State::Established, now);
-    let evicted = |key| insert(&first, &second, key, fresh, now).map(|e| e.unwrap());
-    assert_eq!(evicted(10).unwrap().last_seen(), now - 901, "expired first");
-    assert_eq!(evicted(11).unwrap().last_seen(), now - 3, "then the half-open one idle longest");
-    assert_eq!(evicted(12).unwrap().last_seen(), now - 2);
-    assert!(evicted(13).is_none(), "established and closing ones stay");
+    let evicted = |key| insert(&first, &second, key, fresh, now).map(|evicted| evicted.unwrap());
+    assert_eq!(evicted(10).unwrap().idle(now), 901, "expired first");
+    assert_eq!(evicted(11).unwrap().idle(now), 3, "then the half-open one idle longest");
+    assert_eq!(evicted(12).unwrap().idle(now), 2);
+    assert_eq!(evicted(13).unwrap().state(), State::FinWait);
+    assert_eq!(evicted(14).unwrap().state(), State::Udp);
+    assert!(evicted(15).is_none(), "established ones stay");
+}
+
+/// Half full, as the daemon sizes its tables: everybody finds room, and three of four in their first bucket.
+#[test]
+fn a_half_full_table_has_room_for_all() {
+    const BUCKETS: usize = if cfg!(miri) { 64 } else { 1 << 14 };
+    let table: Vec<Entries> = (0..BUCKETS).map(|_| Entries::default()).collect();
+    let (mut refused, mut in_second) = (0, 0);
+    for flow in 0..(BUCKETS * WAYS / 2) as u64 {
+        let hash = crate::algo::hash::flow_v4(flow, 1, [0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321]);
+        let (one, two) = crate::algo::hash::buckets(hash, BUCKETS as u32 - 1);
+        let (one, two) = (&table[one as usize], &table[two as usize]);
+        match insert(one, two, flow, Meta::new(1, 0, State::Established, 0), 0) {
+            Some(_) => in_second += usize::from(find(one, KeyV4(flow), 1).is_none()),
+            None => refused += 1,
+        }
+    }
+    assert_eq!(refused, 0);
+    assert!(in_second < BUCKETS * WAYS / 2 * 3 / 10, "{in_second} in their second bucket");
 }
 
 #[test]

@@ -4,9 +4,8 @@ use proptest::prelude::*;
 
 use super::parse::{Parsed, v4, v6};
 use super::slice::Frame;
-use super::tunnel::{Inner, outer_v4, outer_v6};
+use super::tunnel::{Ends, Inner, outer_v4, outer_v6};
 use super::*;
-use crate::abi::real::Real;
 use crate::abi::verdict::Verdict;
 
 fn tcp_v4() -> Vec<u8> {
@@ -53,10 +52,9 @@ fn three_vlan_tags_are_too_many() {
 fn an_outer_v4_header_has_a_valid_checksum_and_the_inner_dont_fragment() {
     let frame = tcp_v4();
     let Ok(Parsed::Flow(flow)) = v4(&Frame(&frame), 14) else { panic!("a flow") };
-    let mut real = Real { tunnel_source_vary: 0xffffu32.to_be(), ..Real::default() };
-    real.tunnel_source[..4].copy_from_slice(&[198, 18, 0, 0]);
-    real.address[..4].copy_from_slice(&[10, 9, 8, 7]);
-    let outer = outer_v4(&Inner::v4(&flow.ip), &real, 0x1234_5678);
+    let raw = |bytes: [u8; 4]| u32::from_ne_bytes(bytes);
+    let ends = Ends { source: [raw([198, 18, 0, 0])], destination: [raw([10, 9, 8, 7])], vary: 0xffffu32.to_be() };
+    let outer = outer_v4(&Inner::v4(&flow.ip), &ends, 0x1234_5678);
     let bytes: Vec<u8> = outer.iter().flat_map(|w| w.to_ne_bytes()).collect();
     let sum = outer.iter().fold(0, |sum, &word| crate::algo::checksum::add_u32(sum, word));
     assert_eq!(crate::algo::checksum::finish(sum), 0);
@@ -73,9 +71,9 @@ fn congestion_marks_do_not_leave_through_the_tunnel_twice() {
     for (inner, outer) in [(0, 0), (1, 1), (2, 2), (3, 2), (0xb8 | 3, 0xb8 | 2)] {
         let mut header = flow.ip;
         header.tos = inner;
-        let words = outer_v4(&Inner::v4(&header), &Real::default(), 0);
+        let words = outer_v4(&Inner::v4(&header), &Ends { source: [0], destination: [0], vary: 0 }, 0);
         assert_eq!(words[0].to_ne_bytes()[1], outer);
-        let words = outer_v6(&Inner::v4(&header), &Real::default(), 0);
+        let words = outer_v6(&Inner::v4(&header), &Ends { source: [0; 4], destination: [0; 4], vary: 0 }, 0);
         assert_eq!((u32::from_be(words[0]) >> 20) as u8, outer);
     }
 }

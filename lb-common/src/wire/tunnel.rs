@@ -4,7 +4,6 @@
 //! "don't fragment" from an inner IPv4 packet.
 
 use super::{ipv4, ipv6};
-use crate::abi::real::Real;
 use crate::algo::checksum;
 
 /// Protocol number of IPv4 inside IP.
@@ -57,6 +56,17 @@ impl Inner {
     }
 }
 
+/// The two ends of a tunnel, as raw 32-bit words of their addresses: one of IPv4, four of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends<const WORDS: usize> {
+    /// Outer source, with the varying bits clear.
+    pub source: [u32; WORDS],
+    /// Outer destination.
+    pub destination: [u32; WORDS],
+    /// Bits of the source's last word that the flow's hash fills, raw.
+    pub vary: u32,
+}
+
 /// RFC 6040 section 4.1, but CE travels as ECT(0), as Linux's `INET_ECN_encapsulate` has it: the mark stays on the inner header.
 #[inline(always)]
 const fn outer_tos(tos: u8) -> u8 {
@@ -65,10 +75,9 @@ const fn outer_tos(tos: u8) -> u8 {
 
 /// The outer IPv4 header as raw words, checksum included. `inner.length` must be at most 65 515.
 #[inline(always)]
-pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
-    let base = word(&real.tunnel_source, 0);
-    let source = base | (entropy & real.tunnel_source_vary);
-    let destination = word(&real.address, 0);
+pub fn outer_v4(inner: &Inner, ends: &Ends<1>, entropy: u32) -> [u32; 5] {
+    let source = ends.source[0] | (entropy & ends.vary);
+    let destination = ends.destination[0];
     let first = ((0x4500 | u32::from(outer_tos(inner.tos))) << 16) | (inner.length + ipv4::HEADER as u32);
     let first = first.to_be();
     let second = pair(inner.identification, inner.fragment_word);
@@ -83,28 +92,22 @@ pub fn outer_v4(inner: &Inner, real: &Real, entropy: u32) -> [u32; 5] {
 
 /// The outer IPv6 header as raw words. The flow label carries the flow's hash (RFC 6438), the source's last word varies with it.
 #[inline(always)]
-pub fn outer_v6(inner: &Inner, real: &Real, entropy: u32) -> [u32; 10] {
+pub fn outer_v6(inner: &Inner, ends: &Ends<4>, entropy: u32) -> [u32; 10] {
     let first = (6u32 << 28) | (u32::from(outer_tos(inner.tos)) << 20) | (entropy & 0xf_ffff);
     let second = (inner.length << 16) | (u32::from(inner.protocol) << 8) | u32::from(inner.ttl);
-    let source = &real.tunnel_source;
-    let destination = &real.address;
+    let Ends { source, destination, vary } = ends;
     [
         first.to_be(),
         second.to_be(),
-        word(source, 0),
-        word(source, 4),
-        word(source, 8),
-        word(source, 12) | (entropy & real.tunnel_source_vary),
-        word(destination, 0),
-        word(destination, 4),
-        word(destination, 8),
-        word(destination, 12),
+        source[0],
+        source[1],
+        source[2],
+        source[3] | (entropy & vary),
+        destination[0],
+        destination[1],
+        destination[2],
+        destination[3],
     ]
-}
-
-#[inline(always)]
-const fn word(address: &[u8; 16], at: usize) -> u32 {
-    u32::from_ne_bytes([address[at], address[at + 1], address[at + 2], address[at + 3]])
 }
 
 /// Two raw 16-bit words as they follow each other in memory.

@@ -14,6 +14,7 @@ use aya_ebpf::programs::XdpContext;
 
 /// The balancer.
 #[xdp]
+#[inline(always)]
 pub fn xvs(ctx: XdpContext) -> u32 {
     pipeline::run(ctx.ctx)
 }

@@ -1,6 +1,6 @@
 //! The command line: clap shapes, one file per noun, and what each prints.
 //!
-//! Every verb but `check`, `man` and `completions` is one or two requests to the daemon. Nothing here decides
+//! Every verb is one or two requests to the daemon, but for `check`, `man`, `completions` and those of `host`. Nothing here decides
 //! about services: what is refused is refused by the daemon, with the sentence it says to every client.
 
 pub mod args;

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::LAYOUT_VERSION;
+use aya::maps::MapData;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::{LAYOUT_VERSION, names};
 use tokio::sync::watch;
 
 use super::store::{Saved, Store};
@@ -16,9 +18,10 @@ use crate::api::types::{AppliedView, PlanView};
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::connections::Sweep;
 use crate::dataplane::loader::{Loaded, Mode};
+use crate::dataplane::mapped::Mapped;
 use crate::dataplane::pins::{Geometry, Pins};
 use crate::dataplane::tables::{Maps, Tables};
-use crate::dataplane::{DataplaneError, cpus};
+use crate::dataplane::{DataplaneError, cpus, objects};
 use crate::model::{HealthSpec, Probe, Spec, edit, validate};
 use crate::reconcile::changes::changes;
 use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets};
@@ -37,12 +40,13 @@ pub(super) struct Director {
     /// What the tables were last brought to.
     pub(super) desired: Desired,
     /// The tables could not follow for want of room; the next tick tries again.
-    is_behind: bool,
+    pub(super) is_behind: bool,
     pins: Pins,
     mode: Mode,
     by_flag: Vec<String>,
     clock: Clock,
     store: Store,
+    config: PathBuf,
     wanted_ways: watch::Sender<BTreeSet<Target>>,
     wanted_checks: watch::Sender<BTreeMap<CheckId, CheckConfig>>,
     pub(super) next_hops: watch::Receiver<BTreeMap<Target, NextHop>>,
@@ -61,19 +65,28 @@ impl Director {
         pins.prepare()?;
         let mut clock = Clock::load()?;
         let mut warnings = Vec::new();
-        let (geometry, settings) = match pins.existing(cpus()?)? {
-            Some(geometry) => {
-                let wanted = Geometry::for_connections(options.connections, options.reals, geometry.cpus);
-                if wanted != geometry {
-                    warnings.push(format!("the tables keep the size they were created with ({} connections of each family, {} reals); remove the pins to change it", u64::from(geometry.buckets_v4) * 4, geometry.reals));
-                }
-                (geometry, adopted_settings(&pins)?)
-            }
-            None => (Geometry::for_connections(options.connections, options.reals, cpus()?), new_settings(&mut clock)?),
+        let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?);
+        let adopted = adopted(&pins)?;
+        if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
+            let connections = u64::from(kept.buckets_v4) * 2;
+            warnings.push(format!(
+                "the tables keep the size they were created with ({connections} connections of each family, {} reals); \
+                 `xvs detach` makes room for another, and forgets connections",
+                kept.reals
+            ));
+        }
+        let is_new = adopted.is_none();
+        let (geometry, settings) = match adopted {
+            Some(found) => found,
+            None => (wanted, new_settings(&mut clock)?),
         };
-        let loaded = Loaded::load(&pins, &geometry, &settings, &store.verifier_log())?;
+        let loaded = Loaded::load(objects::DIRECTOR, &pins, &geometry, &settings, &store.verifier_log());
+        if loaded.is_err() && is_new {
+            pins.remove_maps()?;
+        }
+        let loaded = loaded?;
         let mut tables = Tables::adopt(Maps::of(|name| loaded.map(name))?, geometry)?;
-        if tables.settings().layout_version == 0 {
+        if is_new {
             tables.set_settings(&settings);
         }
         let (wanted_ways, ways) = watch::channel(BTreeSet::new());
@@ -91,6 +104,7 @@ impl Director {
             by_flag: options.interfaces.clone(),
             clock,
             store,
+            config: options.config.clone(),
             wanted_ways,
             wanted_checks,
             next_hops: neighbour::spawn(ways),
@@ -130,7 +144,10 @@ impl Director {
         let (desired, ops) = self.prepare(&spec)?;
         let attached = self.attach(&spec)?;
         if !changes.is_empty() || self.saved.revision == 0 {
-            let next = Saved { revision: self.saved.revision + 1, spec, file_digest: self.saved.file_digest };
+            // `xvs apply` of the configuration file itself: a restart must not take the file for changed.
+            let in_file = super::read_config(&self.config).ok().flatten().filter(|file| *file == spec);
+            let file = in_file.or_else(|| self.saved.file.clone());
+            let next = Saved { revision: self.saved.revision + 1, spec, file };
             if let Err(error) = self.store.save(&next) {
                 self.detach(&attached);
                 return Err(failed(format!("the configuration could not be saved: {error}; nothing was changed")));
@@ -199,6 +216,8 @@ impl Director {
                 ),
             });
         }
+        let pools = ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
+        self.tables.has_room(pools).map_err(|what| EngineError::Conflict { what })?;
         Ok((desired, ops))
     }
 
@@ -243,6 +262,11 @@ impl Director {
                 continue;
             }
             match self.loaded.attach(&self.pins, &name, self.mode) {
+                // Traffic runs on it already: whatever fails after it, it stays.
+                Ok(link) if link.is_adopted => {
+                    tracing::info!(interface = %name, native = link.is_native, program = link.program_id, "adopted");
+                    continue;
+                }
                 Ok(link) => {
                     tracing::info!(interface = %name, native = link.is_native, program = link.program_id, "attached");
                 }
@@ -343,17 +367,21 @@ fn new_settings(clock: &mut Clock) -> Result<Settings, DataplaneError> {
     })
 }
 
-/// Settings of tables that are there. Their creator may have died before it wrote them; the program that used them never ran then.
-fn adopted_settings(pins: &Pins) -> Result<Settings, DataplaneError> {
-    let path = pins.map(lb_common::abi::names::SETTINGS);
-    let refuse = |difference: String| DataplaneError::Shape { path: path.clone(), difference };
-    let map = aya::maps::MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-    let settings: Settings =
-        crate::dataplane::mapped::Mapped::of(&map)?.read(0).ok_or_else(|| refuse("has no value".to_owned()))?;
-    if settings.layout_version != LAYOUT_VERSION {
-        return Err(refuse(format!("layout version {}, this version has {LAYOUT_VERSION}", settings.layout_version)));
+/// Size and settings of tables that are there. Tables without version are those of a daemon that died while it made them: no program
+/// has ever used them, so they are made anew.
+fn adopted(pins: &Pins) -> Result<Option<(Geometry, Settings)>, DataplaneError> {
+    let Some(geometry) = pins.existing(cpus()?)? else { return Ok(None) };
+    let path = pins.map(names::SETTINGS);
+    let map = MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
+    let settings: Settings = Mapped::of(&map)?.read(0).unwrap_or_default();
+    match settings.layout_version {
+        LAYOUT_VERSION => Ok(Some((geometry, settings))),
+        0 => pins.remove_maps().map(|()| None),
+        other => {
+            let difference = format!("layout version {other}, this version has {LAYOUT_VERSION}");
+            Err(DataplaneError::Shape { path, difference })
+        }
     }
-    Ok(settings)
 }
 
 fn random_key() -> Result<[u64; 2], DataplaneError> {

@@ -112,33 +112,35 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
     served
 }
 
-/// The Spec to begin with: the one applied last, unless the configuration file has changed since. The file wins then, as an
-/// administrator who edits it and restarts expects; changes by command that are not in it are lost with a warning.
+/// The Spec to begin with: the one applied last, unless the configuration file says something else than it did then. The file wins in
+/// that case, as an administrator who edits it and restarts expects; changes by command that are not in it are lost with a warning.
 fn initial(options: &Options, store: &Store) -> Result<(Saved, Option<Spec>), DaemonError> {
-    let saved = store.load()?;
-    let Some(bytes) = read_config(&options.config)? else { return Ok((saved, None)) };
-    let digest = store::digest(&bytes);
-    if saved.file_digest == Some(digest) {
+    let mut saved = store.load()?;
+    let Some(file) = read_config(&options.config)? else { return Ok((saved, None)) };
+    let has_changed = saved.file.as_ref() != Some(&file);
+    saved.file = Some(file.clone());
+    if !has_changed || saved.spec == file {
         return Ok((saved, None));
     }
-    let problems = |problems| DaemonError::Config { file: options.config.clone(), problems };
-    let spec = parse::parse(&bytes).map_err(problems)?;
-    let found = validate::validate(&spec);
-    if !found.is_empty() {
-        return Err(problems(found));
+    if saved.revision > 0 {
+        tracing::warn!(file = %options.config.display(), "has changed; it replaces what was applied");
     }
-    if saved.revision > 0 && saved.spec != spec {
-        tracing::warn!(file = %options.config.display(), "has changed since it was applied; it replaces what was applied by command");
-    }
-    Ok((Saved { file_digest: Some(digest), ..saved }, Some(spec)))
+    Ok((saved, Some(file)))
 }
 
-fn read_config(path: &Path) -> Result<Option<Vec<u8>>, DaemonError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_CONFIG) => Ok(None),
-        Err(error) => Err(DaemonError::other(path.display().to_string(), error)),
-    }
+/// What the configuration file says; None when the usual one is not there.
+fn read_config(path: &Path) -> Result<Option<Spec>, DaemonError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_CONFIG) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(DaemonError::other(path.display().to_string(), error)),
+    };
+    let problems = |problems| DaemonError::Config { file: path.to_owned(), problems };
+    let spec = parse::parse(&bytes).map_err(problems)?;
+    let found = validate::validate(&spec);
+    if found.is_empty() { Ok(Some(spec)) } else { Err(problems(found)) }
 }
 
 /// The configuration that is read when no other is named; it need not exist.

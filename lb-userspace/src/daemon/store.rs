@@ -1,7 +1,6 @@
 //! What is applied, kept over restarts and power cuts: written beside, synced, renamed.
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +17,8 @@ pub(super) struct Saved {
     pub(super) revision: u64,
     /// What is applied.
     pub(super) spec: Spec,
-    /// Digest of the configuration file when it was applied last.
-    pub(super) file_digest: Option<u64>,
+    /// What the configuration file said when it was looked at last.
+    pub(super) file: Option<Spec>,
 }
 
 /// Where it is kept.
@@ -68,11 +67,4 @@ impl Store {
         fs::rename(&beside, self.path())?;
         File::open(&self.directory)?.sync_all()
     }
-}
-
-/// Tells whether a file has changed. Not a defence against anybody: who may write the file may write the configuration.
-pub(super) fn digest(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }

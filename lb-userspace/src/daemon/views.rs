@@ -21,6 +21,11 @@ use crate::model::{Protocol, ServiceKey};
 pub(super) fn status(director: &Director) -> StatusView {
     let mut reals = RealCounts::default();
     let mut warnings = director.warnings.clone();
+    if director.is_behind {
+        warnings.push(
+            "the tables do not hold what is applied yet, for want of room; it is tried again every second".to_owned(),
+        );
+    }
     for service in services(director) {
         for real in &service.reals {
             reals.total += 1;

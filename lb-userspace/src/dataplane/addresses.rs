@@ -98,6 +98,7 @@ impl Addresses {
                 );
             }
         }
+        self.repair_marks(v4, v6);
         let services = self.placed.iter().filter_map(|(address, target)| {
             let protocol = match address.protocol {
                 TCP => Protocol::Tcp,
@@ -107,6 +108,26 @@ impl Addresses {
             Some((ServiceKey { protocol, address: address.ip, port: address.port }, *target))
         });
         services.collect()
+    }
+
+    /// A daemon that was killed between an address and its VIP mark leaves one without the other.
+    fn repair_marks(&mut self, v4: &Mapped, v6: &Mapped) {
+        let is_mark = |address: &Address| address.protocol == PROTOCOL_ANY;
+        let services: BTreeMap<IpAddr, Target> = self
+            .placed
+            .iter()
+            .filter(|(address, _)| !is_mark(address))
+            .map(|(address, target)| (address.ip, *target))
+            .collect();
+        let marks: BTreeSet<IpAddr> =
+            self.placed.keys().filter(|address| is_mark(address)).map(|address| address.ip).collect();
+        for ip in marks.iter().filter(|ip| !services.contains_key(ip)) {
+            self.clear(table_of(v4, v6, *ip), Address { ip: *ip, port: 0, protocol: PROTOCOL_ANY });
+        }
+        for (ip, target) in services.iter().filter(|(ip, _)| !marks.contains(ip)) {
+            // A full bucket leaves the mark out, as it was.
+            let _ = self.store(table_of(v4, v6, *ip), Address { ip: *ip, port: 0, protocol: PROTOCOL_ANY }, *target);
+        }
     }
 
     fn adopt_one(&mut self, ip: IpAddr, raw_port: u16, protocol: u8, target: Target) {

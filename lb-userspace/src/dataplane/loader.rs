@@ -43,6 +43,8 @@ pub struct Attached {
     pub ifindex: u32,
     /// True: in the driver.
     pub is_native: bool,
+    /// True: the link was there before, an earlier daemon's.
+    pub is_adopted: bool,
     /// Kernel's number of the program.
     pub program_id: u32,
     /// Kernel's number of the link.
@@ -52,15 +54,16 @@ pub struct Attached {
 // === impl Loaded ===
 
 impl Loaded {
-    /// Loads the program over the maps at `pins`, creating those that are not there. The verifier's words on a refusal go to
-    /// `verifier_log`.
+    /// Loads the director's program from `object` over the maps at `pins`, creating those that are not there. The verifier's words on
+    /// a refusal go to `verifier_log`.
     pub fn load(
+        object: &[u8],
         pins: &Pins,
         geometry: &Geometry,
         settings: &Settings,
         verifier_log: &Path,
     ) -> Result<Self, DataplaneError> {
-        let mut object = Self::loader(Some(pins), geometry, settings, objects::DIRECTOR)?;
+        let mut object = Self::loader(Some(pins), geometry, settings, object)?;
         program(&mut object)?.load().map_err(|error| refused(&error, verifier_log))?;
         Ok(Self { object, links: BTreeMap::new() })
     }
@@ -70,17 +73,40 @@ impl Loaded {
         Self::loader(None, geometry, settings, objects::DIRECTOR)
     }
 
+    /// Another object with the director's tables, its other maps sized by `sizes`: the benchmark's.
+    pub fn load_other(
+        object: &[u8],
+        geometry: &Geometry,
+        settings: &Settings,
+        sizes: &[(&str, u32)],
+    ) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(None, geometry, settings, object, sizes)
+    }
+
     fn loader(
         pins: Option<&Pins>,
         geometry: &Geometry,
         settings: &Settings,
         object: &[u8],
     ) -> Result<Ebpf, DataplaneError> {
+        Self::loader_with(pins, geometry, settings, object, &[])
+    }
+
+    fn loader_with(
+        pins: Option<&Pins>,
+        geometry: &Geometry,
+        settings: &Settings,
+        object: &[u8],
+        others: &[(&str, u32)],
+    ) -> Result<Ebpf, DataplaneError> {
         let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
         let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
         let mut loader = EbpfLoader::new();
         for (name, entries) in geometry.sizes() {
             loader.map_max_entries(name, entries);
+        }
+        for (name, entries) in others {
+            loader.map_max_entries(name, *entries);
         }
         for (name, path) in &paths {
             loader.map_pin_path(name, path);
@@ -107,7 +133,11 @@ impl Loaded {
         let program = program(&mut self.object)?;
         let pinned_modes = [true, false].map(|is_native| (is_native, pins.link(interface, ifindex, is_native)));
         let existing = pinned_modes.into_iter().find(|(_, path)| path.exists());
+        let is_adopted = existing.is_some();
         let (link, is_native) = if let Some((is_native, path)) = existing {
+            if (mode == Mode::Native && !is_native) || (mode == Mode::Generic && is_native) {
+                tracing::warn!("{interface} keeps the mode it was attached in; `xvs detach` makes room for another");
+            }
             let pinned =
                 PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
             let id = program
@@ -126,7 +156,7 @@ impl Loaded {
             (FdLink::from(pinned), is_native)
         };
         let info = link.info().map_err(|e| DataplaneError::other(format!("link on {interface}"), e))?;
-        let attached = Attached { ifindex, is_native, program_id: info.program_id(), link_id: info.id() };
+        let attached = Attached { ifindex, is_native, is_adopted, program_id: info.program_id(), link_id: info.id() };
         Ok(self.links.entry(interface.to_owned()).insert_entry(attached).into_mut())
     }
 

@@ -72,7 +72,8 @@ impl Mapped {
         Some(unsafe { copy.as_ptr().cast::<T>().read_unaligned() })
     }
 
-    /// Writes the words of `value` that differ, each by one store, the first word last: it is the one that readers go by.
+    /// Writes the words of `value` that differ, each by one store, the first word last. What has to change at once
+    /// must stand in one word.
     pub fn write<T: Words>(&self, index: u32, value: &T) -> bool {
         let words = self.value(index);
         if words.is_empty() || size_of::<T>() != words.len() * 8 {

@@ -17,3 +17,6 @@ object!(
 object!(
     /// The clock.
     CLOCK, "clock");
+object!(
+    /// The benchmark's programs: the director's pipeline and what it is measured against. In no binary that does not name it.
+    BENCH, "bench");

@@ -65,7 +65,7 @@ impl Geometry {
     }
 
     fn ring_lines(&self) -> u32 {
-        // 1024 Maglev rings; the sh rings take an eighth of a percent each of the rest.
+        // 1024 Maglev rings of 128 lines; a source-hash ring takes 8.
         MH_SLOTS.div_ceil(RING_LINE) * 1024
     }
 
@@ -147,6 +147,10 @@ impl Pins {
             return Ok(None);
         }
         if let Some(missing) = found.iter().position(|found| !found) {
+            // A daemon died while it made them. Without a link no program uses the rest.
+            if fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none()) {
+                return self.remove_maps().map(|()| None);
+            }
             return Err(DataplaneError::Shape {
                 path: self.map(names::PINNED[missing]),
                 difference: "is missing beside others".to_owned(),
@@ -166,6 +170,20 @@ impl Pins {
             }
         }
         Ok(Some(geometry))
+    }
+
+    /// Removes the maps' pins. For maps that no attached program uses.
+    pub fn remove_maps(&self) -> Result<(), DataplaneError> {
+        for name in names::PINNED {
+            let path = self.map(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(DataplaneError::other(path.display().to_string(), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn shape(&self, name: &str) -> Result<Shape, DataplaneError> {

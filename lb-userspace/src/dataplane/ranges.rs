@@ -1,7 +1,7 @@
 //! Stretches of an array that are given out and taken back: members and ring lines of services.
 //!
 //! A stretch that a configuration has left may still be read by packets under way on other CPUs. It is given out again only after
-//! [`Ranges::settle`], which the daemon calls once a second: a program run takes microseconds.
+//! the second [`Ranges::settle`], which the daemon calls once a second: a program run takes microseconds.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranges {
     free: BTreeMap<u32, u32>,
-    resting: Vec<(u32, u32)>,
+    /// Given back since the last settling, and before it.
+    resting: [Vec<(u32, u32)>; 2],
 }
 
 impl Ranges {
     /// An array of `length` values, all free.
     pub fn new(length: u32) -> Self {
-        let mut ranges = Self { free: BTreeMap::new(), resting: Vec::new() };
+        let mut ranges = Self { free: BTreeMap::new(), resting: [Vec::new(), Vec::new()] };
         ranges.release(0, length);
         ranges
     }
@@ -53,18 +54,25 @@ impl Ranges {
         true
     }
 
-    /// Gives a stretch back; it rests until [`Ranges::settle`].
+    /// Gives a stretch back; it rests until the settling after next.
     pub fn rest(&mut self, start: u32, length: u32) {
         if length > 0 {
-            self.resting.push((start, length));
+            self.resting[0].push((start, length));
         }
     }
 
-    /// Frees what was given back before. Nobody can still be reading it.
+    /// Frees what was given back before the last settling. Nobody can still be reading it.
     pub fn settle(&mut self) {
-        for (start, length) in std::mem::take(&mut self.resting) {
+        let [new, old] = std::mem::take(&mut self.resting);
+        self.resting[1] = new;
+        for (start, length) in old {
             self.release(start, length);
         }
+    }
+
+    /// Values that are free, or will be once they have rested.
+    pub fn room(&self) -> u32 {
+        self.free.values().sum::<u32>() + self.resting.iter().flatten().map(|(_, length)| length).sum::<u32>()
     }
 
     fn release(&mut self, mut start: u32, mut length: u32) {
@@ -93,8 +101,10 @@ mod tests {
         let mut ranges = Ranges::new(10);
         assert_eq!(ranges.take(10), Some(0));
         ranges.rest(0, 10);
-        assert_eq!(ranges.take(1), None);
-        ranges.settle();
+        for _ in 0..2 {
+            assert_eq!(ranges.take(1), None);
+            ranges.settle();
+        }
         assert_eq!(ranges.take(10), Some(0));
     }
 
@@ -114,13 +124,13 @@ mod tests {
                 if round % 3 == 2 && !taken.is_empty() {
                     let (start, length) = taken.swap_remove(0);
                     ranges.rest(start, length);
-                    ranges.settle();
+                    (0..2).for_each(|_| ranges.settle());
                 }
             }
             for (start, length) in taken {
                 ranges.rest(start, length);
             }
-            ranges.settle();
+            (0..2).for_each(|_| ranges.settle());
             prop_assert_eq!(ranges, Ranges::new(200));
         }
 
@@ -132,7 +142,7 @@ mod tests {
             if fits {
                 prop_assert!(!ranges.take_at(start, 1));
                 ranges.rest(start, length);
-                ranges.settle();
+                (0..2).for_each(|_| ranges.settle());
             }
             prop_assert_eq!(ranges, Ranges::new(50));
         }

@@ -74,6 +74,8 @@ pub struct Tables {
     /// Services that were removed; their numbers are free again when no connection has them.
     retired: BTreeSet<u32>,
     free_reals: BTreeSet<u32>,
+    /// Numbers that nobody needed at the last settling: free at this one if still nobody does.
+    idle: BTreeSet<u32>,
     addresses: Addresses,
     configs: Ranges,
     members: Ranges,
@@ -119,6 +121,7 @@ impl Tables {
             services: BTreeMap::new(),
             retired: BTreeSet::new(),
             free_reals: BTreeSet::new(),
+            idle: BTreeSet::new(),
             addresses: Addresses::default(),
             generation: 0,
         };
@@ -358,48 +361,68 @@ impl Tables {
         }
     }
 
-    /// Once a second, after a sweep: frees places that were left and numbers that no connection has. `is_wanted` says whether a real
-    /// is still configured.
+    /// Once a second, after a sweep: frees places that were left and numbers that no connection has had for a second. `is_wanted` says
+    /// whether a real is still configured.
     pub fn settle(&mut self, is_wanted: impl Fn(&ServiceKey, &SocketAddr) -> bool) {
         self.configs.settle();
         self.members.settle();
         self.rings.settle();
-        let mut free = Vec::new();
-        for (key, row) in &mut self.services {
-            let members: BTreeSet<SocketAddr> = row.pool.members.iter().map(|(endpoint, _)| *endpoint).collect();
-            row.reals.retain(|endpoint, number| {
-                let is_idle =
-                    self.maps.loads.value(*number).first().is_none_or(|load| load.load(Ordering::Relaxed) == 0);
-                let goes = is_idle && !members.contains(endpoint) && !is_wanted(key, endpoint);
-                if goes {
-                    free.push(*number);
+        let mut idle = BTreeSet::new();
+        for (key, row) in &self.services {
+            for (endpoint, number) in &row.reals {
+                let is_member = row.pool.members.iter().any(|(member, _)| member == endpoint);
+                if !is_member && !is_wanted(key, endpoint) && self.load(*number) == Load(0) {
+                    idle.insert(*number);
                 }
-                !goes
-            });
+            }
         }
         if !self.retired.is_empty() {
-            self.settle_retired(&mut free);
+            self.find_retired(&mut idle);
         }
-        for number in free {
-            self.maps.reals.write(number, &Real::default());
-            self.free_reals.insert(number);
+        let free: BTreeSet<u32> = idle.intersection(&self.idle).copied().collect();
+        for row in self.services.values_mut() {
+            row.reals.retain(|_, number| !free.contains(number));
         }
+        for number in &free {
+            self.maps.reals.write(*number, &Real::default());
+            self.free_reals.insert(*number);
+        }
+        self.idle = idle.difference(&free).copied().collect();
     }
 
-    fn settle_retired(&mut self, free: &mut Vec<u32>) {
-        let mut busy = BTreeSet::new();
+    /// Reals of services that were removed: which are idle, and which services have none left.
+    fn find_retired(&mut self, idle: &mut BTreeSet<u32>) {
+        let mut left = BTreeSet::new();
         for number in (0..self.geometry.reals).filter(|number| !self.free_reals.contains(number)) {
             let Some(real) = self.maps.reals.read::<Real>(number) else { continue };
-            if real.family == family::FREE || !self.retired.contains(&real.service) {
-                continue;
-            }
-            if self.load(number) == Load(0) {
-                free.push(number);
-            } else {
-                busy.insert(real.service);
+            if real.family != family::FREE && self.retired.contains(&real.service) {
+                left.insert(real.service);
+                if self.load(number) == Load(0) {
+                    idle.insert(number);
+                }
             }
         }
-        self.retired = busy;
+        self.retired = left;
+    }
+
+    /// Whether there will be room for the members and rings of `pools`, once what is left now has rested.
+    pub fn has_room<'a>(&self, pools: impl Iterator<Item = &'a Pool>) -> Result<(), String> {
+        let (mut members, mut lines, mut configs) = (0u32, 0u32, 0u32);
+        for pool in pools {
+            members = members.saturating_add(pool.members.len() as u32);
+            lines = lines.saturating_add((pool.ring.len() as u32).div_ceil(RING_LINE));
+            configs = configs.saturating_add(1);
+        }
+        for (what, needed, room) in [
+            ("members of services", members, self.members.room()),
+            ("lines of sh and mh rings", lines, self.rings.room()),
+            ("configurations of services", configs, self.configs.room()),
+        ] {
+            if needed > room {
+                return Err(format!("the tables have room for {room} more {what}, this needs {needed}"));
+            }
+        }
+        Ok(())
     }
 
     /// Services that were removed and whose connections are to be forgotten.

@@ -3,22 +3,20 @@
 //! Never asks anybody anything: the same inputs give the same answer. A fact that is not known yet changes nothing that works.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use lb_common::abi::connection::STATES;
-use lb_common::abi::real::{Real, disposition, method};
-use lb_common::abi::service::{flag, scheduler};
+use lb_common::abi::real::{Real, disposition};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
-use lb_common::algo::ring::{self, RingMember};
 
+use super::pool::pool;
+use super::rewrite::rewrite;
 use crate::api::types::RealState;
 use crate::dataplane::clock;
 use crate::dataplane::tables::Pool;
-use crate::model::{
-    DirectorSpec, Method, OnRealDown, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, Spec,
-};
+use crate::model::{DirectorSpec, Method, OnRealDown, RealSpec, ServiceKey, ServiceSpec, Spec};
 use crate::signal::health::{CheckId, Health, HealthState};
-use crate::signal::neighbour::{Egress, NextHop, Target};
+use crate::signal::neighbour::{NextHop, Target};
 
 /// Asks the tables for a real's value and its weight in its service's pool.
 pub type Known<'a> = &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>;
@@ -67,15 +65,6 @@ pub struct DesiredReal {
     /// Interface that its packets leave by.
     pub interface: Option<String>,
 }
-
-/// Outer IPv4 source when none is configured and it varies: 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so no
-/// host answers there.
-const VARYING_SOURCE_V4: [u8; 4] = [198, 18, 0, 0];
-/// Outer IPv6 source when none is configured and it varies: 100::/64, the discard prefix (RFC 6666).
-const VARYING_SOURCE_V6: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// Low bits of the outer source that vary with the flow.
-const VARY_V4: u32 = 0x0000_ffff;
-const VARY_V6: u32 = 0xffff_ffff;
 
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
@@ -130,7 +119,9 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         // Not looked at yet: what the tables have goes on.
         None => match known {
             Some((value, _))
-                if value.disposition != disposition::UNRESOLVED && value.disposition != disposition::GONE =>
+                if value.mtu > 0
+                    && value.disposition != disposition::UNRESOLVED
+                    && value.disposition != disposition::GONE =>
             {
                 (Some(value), None)
             }
@@ -205,156 +196,13 @@ pub(crate) fn identity_free(value: Real) -> Real {
     Real { address: [0; 16], service: 0, port: 0, family: 0, reserved: 0, ..value }
 }
 
-fn rewrite(director: &DirectorSpec, by: Method, address: IpAddr, egress: &Egress) -> (Option<Real>, Option<String>) {
-    let mut value = Real {
-        destination_mac: egress.destination_mac,
-        mtu: egress.mtu,
-        source_mac: egress.source_mac,
-        ifindex: egress.ifindex,
-        method: method::DIRECT,
-        disposition: disposition::FORWARD,
-        ..Real::default()
-    };
-    if by == Method::Direct {
-        return (Some(value), None);
-    }
-    let vary = director.tunnel_source_vary;
-    let source = match address {
-        IpAddr::V4(_) => {
-            value.method = method::TUNNEL_V4;
-            value.tunnel_source_vary = if vary { VARY_V4.to_be() } else { 0 };
-            let configured = director.tunnel_source_v4.map(|source| source.octets());
-            let fallback = if vary { Some(VARYING_SOURCE_V4) } else { preferred_v4(egress.source) };
-            configured.or(fallback).map(|source| {
-                let mut bytes = [0; 16];
-                bytes[..4].copy_from_slice(&source);
-                bytes
-            })
-        }
-        IpAddr::V6(_) => {
-            value.method = method::TUNNEL_V6;
-            value.tunnel_source_vary = if vary { VARY_V6.to_be() } else { 0 };
-            let configured = director.tunnel_source_v6.map(|source| source.octets());
-            configured.or(if vary { Some(VARYING_SOURCE_V6) } else { preferred_v6(egress.source) })
-        }
-    };
-    match source {
-        Some(mut source) => {
-            clear(&mut source[if address.is_ipv4() { 0..4 } else { 12..16 }], value.tunnel_source_vary);
-            value.tunnel_source = source;
-            (Some(value), None)
-        }
-        None => (None, Some(format!("no source address towards {address}: set tunnel_source_v4 or tunnel_source_v6"))),
-    }
-}
-
-/// Clears the bits of a source that the datapath fills from the flow's hash.
-fn clear(bytes: &mut [u8], vary: u32) {
-    for (byte, mask) in bytes.iter_mut().zip(vary.to_ne_bytes()) {
-        *byte &= !mask;
-    }
-}
-
-fn preferred_v4(source: IpAddr) -> Option<[u8; 4]> {
-    match source {
-        IpAddr::V4(source) if !source.is_unspecified() => Some(source.octets()),
-        _ => None,
-    }
-}
-
-fn preferred_v6(source: IpAddr) -> Option<[u8; 16]> {
-    match source {
-        IpAddr::V6(source) if !source.is_unspecified() => Some(source.octets()),
-        _ => None,
-    }
-}
-
-fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredReal>) -> Pool {
-    // IPVS puts each server that is added at the head of its list: the last one comes first.
-    let members: Vec<(SocketAddr, u32)> = service
-        .reals
-        .iter()
-        .rev()
-        .map(|real| (real.endpoint(), reals.get(&real.endpoint()).map_or(0, |real| real.weight)))
-        .collect();
-    let mut flags = 0;
-    for flag in &service.scheduler_flags {
-        flags |= match flag {
-            SchedulerFlag::ShPort | SchedulerFlag::MhPort => flag::PORT,
-            SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => flag::FALLBACK,
-        };
-    }
-    let (scheduler, ring, weight_start) = match service.scheduler {
-        Scheduler::Rr => (scheduler::RR, Vec::new(), 0),
-        Scheduler::Wrr => (scheduler::WRR, Vec::new(), first_weight(service)),
-        Scheduler::Lc => (scheduler::LC, Vec::new(), 0),
-        Scheduler::Wlc => (scheduler::WLC, Vec::new(), 0),
-        Scheduler::Sh => (scheduler::SH, hash_ring(service, &members, reals, ring::source_hash), 0),
-        Scheduler::Mh => (scheduler::MH, hash_ring(service, &members, reals, ring::maglev), 0),
-    };
-    Pool { scheduler, flags, members, ring, weight_start }
-}
-
-/// wrr's current weight after the reals were added one by one, as in IPVS (`ip_vs_wrr_dest_changed` for each).
-fn first_weight(service: &ServiceSpec) -> u32 {
-    let mut weight = 0;
-    for added in 1..=service.reals.len() {
-        let weights = || service.reals[..added].iter().map(|real| real.weight);
-        let step = ring::common_divisor(weights()).max(1);
-        let heaviest = weights().max().unwrap_or(0);
-        let top = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
-        if weight > top || weight == 0 {
-            weight = top;
-        } else if step > 1 {
-            weight = weight / step * step + 1;
-        }
-    }
-    weight
-}
-
-/// The ring of a hash scheduler. Reals that failed have no slots, as if keepalived had removed them; drained ones keep what IPVS gives
-/// to a weight of 0: one slot in sh, none in mh.
-fn hash_ring(
-    service: &ServiceSpec,
-    members: &[(SocketAddr, u32)],
-    reals: &BTreeMap<SocketAddr, DesiredReal>,
-    build: impl Fn(&[RingMember]) -> Vec<u16>,
-) -> Vec<u16> {
-    let is_in = |endpoint: &SocketAddr| {
-        reals.get(endpoint).is_some_and(|real| matches!(real.state, RealState::Up | RealState::Drained))
-    };
-    let indices: Vec<usize> = (0..members.len()).filter(|index| is_in(&members[*index].0)).collect();
-    let ring_members: Vec<RingMember> = indices
-        .iter()
-        .map(|index| {
-            let (endpoint, weight) = members[*index];
-            RingMember { address: folded(endpoint.ip()), port: port_of(service, endpoint), weight }
-        })
-        .collect();
-    let place =
-        |slot: u16| indices.get(slot as usize).map_or(lb_common::abi::service::RING_EMPTY, |index| *index as u16);
-    build(&ring_members).into_iter().map(place).collect()
-}
-
-fn port_of(service: &ServiceSpec, endpoint: SocketAddr) -> u16 {
-    if endpoint.port() == 0 { service.key.port } else { endpoint.port() }
-}
-
-/// An address as the hash schedulers take it: host order, IPv6 folded by XOR of its four words.
-fn folded(address: IpAddr) -> u32 {
-    match address {
-        IpAddr::V4(address) => address.to_bits(),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            (bits as u32) ^ ((bits >> 32) as u32) ^ ((bits >> 64) as u32) ^ ((bits >> 96) as u32)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::model::parse::parse;
+    use crate::signal::neighbour::Egress;
 
     fn egress() -> NextHop {
         NextHop::Resolved(Egress {

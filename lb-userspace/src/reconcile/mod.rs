@@ -7,6 +7,8 @@
 pub mod changes;
 pub mod effective;
 pub mod plan;
+mod pool;
+mod rewrite;
 
 use crate::dataplane::DataplaneError;
 use crate::dataplane::tables::Tables;

@@ -1,5 +1,5 @@
-//! The wrk tool in the client's namespace: rates that one thread per request cannot reach. It keeps its connections, so
-//! it says nothing about how connections are spread.
+//! The wrk tool in the client's namespace: rates that one thread per request cannot reach. [`run`] keeps its connections, so
+//! it says nothing about how connections are spread; [`run_closing`] makes one for each request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,9 +27,31 @@ pub fn run(
     connections: usize,
     seconds: u64,
 ) -> Result<WrkReport, LabError> {
+    start(client, target, path, connections, seconds, &[])
+}
+
+/// [`run`] without keep-alive. It ends with up to `connections` requests under way, which it does not count.
+pub fn run_closing(
+    client: &Netns,
+    target: SocketAddr,
+    path: &str,
+    connections: usize,
+    seconds: u64,
+) -> Result<WrkReport, LabError> {
+    start(client, target, path, connections, seconds, &["-H", "Connection: close"])
+}
+
+fn start(
+    client: &Netns,
+    target: SocketAddr,
+    path: &str,
+    connections: usize,
+    seconds: u64,
+    further: &[&str],
+) -> Result<WrkReport, LabError> {
     let (url, connections, duration) =
         (format!("http://{target}{path}"), format!("-c{connections}"), format!("-d{seconds}s"));
-    let text = client.run(&["wrk", "-t1", &connections, &duration, "--latency", &url])?;
+    let text = client.run(&[&["wrk", "-t1", &connections, &duration, "--latency"], further, &[&url]].concat())?;
     parse(&text).ok_or_else(|| LabError::Answer { what: format!("wrk {url}"), answer: text.trim().replace('\n', "; ") })
 }
 

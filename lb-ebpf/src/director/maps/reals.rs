@@ -4,6 +4,7 @@
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::real::{Load, Real};
+use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
 
 use super::MMAPABLE;
@@ -45,11 +46,33 @@ impl Entry {
         unsafe { word::load(self.0.cast::<u64>().add(2)) as u32 }
     }
 
-    /// The whole value, for tunnels, whose addresses never change while a real has its number.
+    /// Word `at` of the value.
     #[inline(always)]
-    pub(crate) fn whole(self) -> &'static Real {
-        // SAFETY: the map gave a whole value; only words that the caller does not read here may change.
-        unsafe { &*self.0 }
+    fn word(self, at: usize) -> u64 {
+        // SAFETY: callers name one of the eight aligned words of a value that the map gave.
+        unsafe { word::load(self.0.cast::<u64>().add(at)) }
+    }
+
+    /// Bits of a tunnel's outer source that vary, raw.
+    #[inline(always)]
+    fn vary(self) -> u32 {
+        (self.word(2) >> 32) as u32
+    }
+
+    /// The ends of an IPv4 tunnel.
+    #[inline(always)]
+    pub(crate) fn ends_v4(self) -> Ends<1> {
+        Ends { source: [self.word(3) as u32], destination: [self.word(5) as u32], vary: self.vary() }
+    }
+
+    /// The ends of an IPv6 tunnel.
+    #[inline(always)]
+    pub(crate) fn ends_v6(self) -> Ends<4> {
+        let words = |at: usize| {
+            let (first, second) = (self.word(at), self.word(at + 1));
+            [first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32]
+        };
+        Ends { source: words(3), destination: words(5), vary: self.vary() }
     }
 }
 

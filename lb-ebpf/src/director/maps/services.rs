@@ -34,14 +34,17 @@ fn scan_v4(index: u32, key: u64, is_full: &mut bool) -> Target {
     let mut last = 0;
     while way < WAYS {
         // SAFETY: aligned words of a bucket that the map gave.
-        let (stored, target) = unsafe {
+        unsafe {
             let entry = (&raw const (*bucket).entries).cast::<abi::EntryV4>().add(way);
-            (word::load(&raw const (*entry).key), word::load(&raw const (*entry).target))
-        };
-        if stored == key && target != 0 {
-            return Target(target);
+            last = word::load(&raw const (*entry).key);
+            if last == key {
+                let target = word::load(&raw const (*entry).target);
+                // Once more: the way may have been given to another address between the two.
+                if target != 0 && word::load(&raw const (*entry).key) == key {
+                    return Target(target);
+                }
+            }
         }
-        last = stored;
         way += 1;
     }
     *is_full = last != 0;

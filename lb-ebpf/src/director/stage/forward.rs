@@ -122,11 +122,12 @@ fn encapsulate_v4<F: Family>(
     entropy: u32,
     offset: usize,
 ) -> Result<(), Verdict> {
-    let words = outer_v4(&F::inner(&flow.ip, entropy), real.whole(), entropy);
     // SAFETY: the context of the running program; no frame taken before is used after.
     if !unsafe { helpers::adjust_head(ctx, -(ipv4::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
+    // Made after the call: its words need not survive it on the stack, of which 512 bytes are all there is.
+    let words = outer_v4(&F::inner(&flow.ip, entropy), &real.ends_v4(), entropy);
     // The EtherType's two bytes and the outer header behind them.
     let view = packet(ctx).view::<22>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV4.to_be());
@@ -146,11 +147,11 @@ fn encapsulate_v6<F: Family>(
     entropy: u32,
     offset: usize,
 ) -> Result<(), Verdict> {
-    let words = outer_v6(&F::inner(&flow.ip, entropy), real.whole(), entropy);
     // SAFETY: the context of the running program; no frame taken before is used after.
     if !unsafe { helpers::adjust_head(ctx, -(ipv6::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
+    let words = outer_v6(&F::inner(&flow.ip, entropy), &real.ends_v6(), entropy);
     let view = packet(ctx).view::<42>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV6.to_be());
     view.set_u32::<2>(words[0]);

@@ -1,0 +1,135 @@
+//! The cases: which program, which packet, how many flows.
+
+use lb_common::abi::real::Real;
+use lb_common::abi::service::scheduler::{MH, RR};
+use lb_tests::director::{direct, tunnel};
+use lb_tests::packet::{ACK, Packet, SYN};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Kernel maps of a usual balancer.
+    Baseline,
+    /// The director, every flow known.
+    Known,
+    /// The director, no flow known: the tables are emptied before each repetition.
+    New,
+}
+
+/// A case.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) is_v6: bool,
+    pub(crate) flows: u32,
+    pub(crate) subject: Subject,
+    /// Name of its program, less the family.
+    program: &'static str,
+    /// Scheduler of the service.
+    pub(crate) scheduler: u8,
+    /// UDP instead of TCP.
+    is_udp: bool,
+    /// To an address that is no VIP.
+    is_foreign: bool,
+}
+
+/// Flow counts that every hit is measured with: the first fits in L1, the second in L2, the third in nothing.
+const FLOWS: [u32; 3] = [1, 8192, 1 << 20];
+
+impl Case {
+    const fn new(
+        name: &'static str,
+        method: &'static str,
+        program: &'static str,
+        subject: Subject,
+        flows: u32,
+    ) -> Self {
+        Self { name, method, is_v6: false, flows, subject, program, scheduler: RR, is_udp: false, is_foreign: false }
+    }
+
+    pub(crate) const fn family(&self) -> &'static str {
+        if self.is_v6 { "ipv6" } else { "ipv4" }
+    }
+
+    pub(crate) fn title(&self) -> String {
+        format!("{} {} {} {}", self.name, self.method, self.family(), self.flows)
+    }
+
+    /// A program of this family.
+    pub(crate) fn program_named(&self, name: &str) -> String {
+        format!("{name}_{}", if self.is_v6 { "v6" } else { "v4" })
+    }
+
+    pub(crate) fn program(&self) -> String {
+        self.program_named(self.program)
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.method != "direct" && self.method != "-"
+    }
+
+    /// Text of its service.
+    pub(crate) fn service(&self) -> &'static str {
+        match (self.is_v6, self.is_udp) {
+            (false, false) => "tcp://10.0.0.100:80",
+            (false, true) => "udp://10.0.0.100:80",
+            (true, false) => "tcp://[fd00::100]:80",
+            (true, true) => "udp://[fd00::100]:80",
+        }
+    }
+
+    /// Its reals: 16, so that not all packets go to one line of the tables.
+    pub(crate) fn reals(&self) -> Vec<Real> {
+        let outer_v6 = self.method == "ip6ip6" || (self.method == "direct" && self.is_v6);
+        (1..=16)
+            .map(|number| {
+                let at = if outer_v6 { format!("[fd00::1:{number:x}]:80") } else { format!("10.0.1.{number}:80") };
+                match (self.is_tunnel(), outer_v6) {
+                    (false, _) => direct(&at, number),
+                    (true, false) => tunnel(&at, number, "172.16.0.1"),
+                    (true, true) => tunnel(&at, number, "fd16::1"),
+                }
+            })
+            .collect()
+    }
+
+    /// Its packet: a minimal frame, 64 bytes of IPv4, 74 of IPv6. The wrapper writes client address and port.
+    pub(crate) fn frame(&self, flags: u8) -> Vec<u8> {
+        let (vip, vip6) = if self.is_foreign { ("10.0.0.101", "fd00::101") } else { ("10.0.0.100", "fd00::100") };
+        let packet = if self.is_v6 { Packet::v6("2001:db8::1", vip6) } else { Packet::v4("10.8.0.1", vip) };
+        let packet = if self.is_udp { packet.udp(0x4000, 80).payload(&[0; 12]) } else { packet.tcp(0x4000, 80, flags) };
+        let mut frame = packet.build();
+        frame.resize(if self.is_v6 { 74 } else { 64 }, 0);
+        frame
+    }
+
+    /// Its packet while it is measured.
+    pub(crate) fn measured_frame(&self) -> Vec<u8> {
+        self.frame(if self.subject == Subject::New { SYN } else { ACK })
+    }
+}
+
+/// All cases, in the order of the table.
+pub(crate) fn all() -> Vec<Case> {
+    use Subject::{Baseline, Known, New};
+    let mut cases = Vec::new();
+    for flows in FLOWS {
+        cases.push(Case::new("baseline-mac-swap", "-", "mac_swap", Baseline, flows));
+    }
+    for (name, program) in [("baseline-lru", "lru"), ("baseline-usual", "usual")] {
+        cases.extend(FLOWS.map(|flows| Case::new(name, "direct", program, Baseline, flows)));
+    }
+    for (method, is_v6) in [("direct", false), ("ipip", false), ("direct", true), ("ip6ip6", true)] {
+        cases.extend(FLOWS.map(|flows| Case { is_v6, ..Case::new("xvs-tcp", method, "xvs", Known, flows) }));
+    }
+    cases.extend(FLOWS.map(|flows| Case { is_udp: true, ..Case::new("xvs-udp", "direct", "xvs", Known, flows) }));
+    for (name, scheduler) in [("xvs-new-rr", RR), ("xvs-new-mh", MH)] {
+        cases.push(Case { scheduler, ..Case::new(name, "direct", "xvs", New, 8192) });
+        cases.push(Case { scheduler, ..Case::new(name, "direct", "xvs", New, 1 << 20) });
+    }
+    cases.push(Case { is_foreign: true, ..Case::new("xvs-no-service", "-", "xvs", Known, 1) });
+    cases.push(Case { is_foreign: true, ..Case::new("xvs-no-service", "-", "xvs", Known, 8192) });
+    cases.push(Case { is_foreign: true, is_v6: true, ..Case::new("xvs-no-service", "-", "xvs", Known, 1) });
+    cases
+}

@@ -1,0 +1,42 @@
+//! `cargo run --release -p lb-benches`: what a packet costs, and how that stands against the usual design. README.md has the method.
+
+mod case;
+mod instance;
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+/// Nanoseconds a packet, net of the harness; needs root.
+#[derive(Parser)]
+struct Arguments {
+    /// Write the rows to this file as JSON, too.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only cases whose name contains this.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Repetitions of every case.
+    #[arg(long, default_value_t = 9)]
+    repetitions: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let cases: Vec<_> = case::all()
+        .into_iter()
+        .filter(|case| arguments.filter.as_ref().is_none_or(|part| case.title().contains(part)))
+        .collect();
+    anyhow::ensure!(!cases.is_empty(), "no case has this in its name; `--filter v4` or `--filter baseline`, for one");
+    let rows = measure::run(&cases, arguments.repetitions.max(1))?;
+    print!("{}", report::table(&rows));
+    print!("{}", report::ratios(&rows));
+    if let Some(path) = arguments.json {
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows }))?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

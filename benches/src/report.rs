@@ -1,0 +1,58 @@
+//! The result for people: a table, then the ratios that the design is judged by.
+
+use std::fmt::Write as _;
+
+use crate::measure::Row;
+
+/// All rows.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<20} {:<8} {:<6} {:>8} {:>8} {:>17} {:>6}\n",
+        "case", "method", "family", "flows", "ns", "min..max", "insns"
+    );
+    for row in rows {
+        let range = format!("{:.1}..{:.1}", row.min, row.max);
+        let _ = writeln!(
+            text,
+            "{:<20} {:<8} {:<6} {:>8} {:>8.1} {range:>17} {:>6}",
+            row.name, row.method, row.family, row.flows, row.ns, row.insns
+        );
+    }
+    text
+}
+
+/// The targets. Missing rows (`--filter`) leave out their lines.
+pub(crate) fn ratios(rows: &[Row]) -> String {
+    let find = |name: &str, family: &str, method: &str, flows: u32| {
+        rows.iter()
+            .find(|row| (row.name, row.family, row.method, row.flows) == (name, family, method, flows))
+            .map(|row| row.ns)
+    };
+    let mut text = String::new();
+    for (flows, target) in [(1, Some(0.35)), (8192, None), (1 << 20, Some(0.5))] {
+        let (Some(ours), Some(usual)) =
+            (find("xvs-tcp", "ipv4", "direct", flows), find("baseline-usual", "ipv4", "direct", flows))
+        else {
+            continue;
+        };
+        let ratio = ours / usual;
+        let _ = write!(
+            text,
+            "direct routing, IPv4 TCP, {flows} flows: {ours:.1} / {usual:.1} ns = {ratio:.2} of baseline-usual"
+        );
+        text.push_str(&verdict(ratio, target));
+    }
+    if let Some(ns) = find("xvs-no-service", "ipv4", "-", 1) {
+        let _ = write!(text, "packet for no service: {ns:.1} ns");
+        text.push_str(&verdict(ns, Some(10.0)));
+    }
+    text
+}
+
+fn verdict(value: f64, target: Option<f64>) -> String {
+    match target {
+        Some(target) if value <= target => format!(" (target {target}: met)\n"),
+        Some(target) => format!(" (target {target}: missed)\n"),
+        None => "\n".to_owned(),
+    }
+}

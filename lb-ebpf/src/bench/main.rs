@@ -1,0 +1,70 @@
+//! Programs under the benchmark, each wrapped alike: [`wrap::run`] puts the next flow into the packet, calls the case, undoes what
+//! it did to the frame's length, eight times a run. `empty` is the wrapper around nothing: what every other case is compared with.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+mod baseline;
+#[path = "../director/family.rs"]
+mod family;
+#[path = "../director/maps/mod.rs"]
+mod maps;
+#[path = "../director/pipeline.rs"]
+mod pipeline;
+#[path = "../director/stage/mod.rs"]
+mod stage;
+mod wrap;
+
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+
+/// A case: a global function, so that all are called alike, and a program for each family that runs it.
+macro_rules! cases {
+    ($($(#[$doc:meta])* $case:ident($ctx:ident) $body:block => $v4:ident $v6:ident;)*) => {$(
+        $(#[$doc])*
+        #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $case($ctx: *mut xdp_md) -> u32 $body
+
+        $(#[$doc])*
+        #[xdp]
+        #[inline(always)]
+        pub fn $v4(ctx: XdpContext) -> u32 {
+            wrap::run::<false>(ctx.ctx, $case)
+        }
+
+        $(#[$doc])*
+        #[xdp]
+        #[inline(always)]
+        pub fn $v6(ctx: XdpContext) -> u32 {
+            wrap::run::<true>(ctx.ctx, $case)
+        }
+    )*};
+}
+
+cases! {
+    /// Nothing, but in a way that the compiler must call eight times.
+    case_empty(ctx) { wrap::nothing(ctx) } => empty_v4 empty_v6;
+    /// Only makes the frame longer: half of its cost is what the wrapper takes to undo a tunnel.
+    case_longer(ctx) { wrap::longer(ctx) } => longer_v4 longer_v6;
+    /// Parse, swap the MACs.
+    case_mac_swap(ctx) { baseline::mac_swap(ctx) } => mac_swap_v4 mac_swap_v6;
+    /// Parse, one lookup in the kernel's LRU_HASH, rewrite the MACs.
+    case_lru(ctx) { baseline::lru(ctx) } => lru_v4 lru_v6;
+    /// The usual balancer: services in a HASH, connections in an LRU_HASH, reals in an ARRAY, two per-CPU counters, direct routing.
+    case_usual(ctx) { baseline::usual(ctx) } => usual_v4 usual_v6;
+    /// The director.
+    case_xvs(ctx) { pipeline::run(ctx) } => xvs_v4 xvs_v6;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[expect(unsafe_code, reason = "the kernel reads the licence from a section of this name")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

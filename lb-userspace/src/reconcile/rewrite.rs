@@ -1,0 +1,87 @@
+//! How packets to a real are rewritten: MACs and interface from its next hop, and a tunnel's outer source.
+
+use std::net::IpAddr;
+
+use lb_common::abi::real::{Real, disposition, method};
+
+use crate::model::{DirectorSpec, Method};
+use crate::signal::neighbour::Egress;
+
+/// Outer IPv4 source when none is configured and it varies: 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so no
+/// host answers there.
+const VARYING_SOURCE_V4: [u8; 4] = [198, 18, 0, 0];
+/// Outer IPv6 source when none is configured and it varies: 100::/64, the discard prefix (RFC 6666).
+const VARYING_SOURCE_V6: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Low bits of the outer source that vary with the flow.
+const VARY_V4: u32 = 0x0000_ffff;
+const VARY_V6: u32 = 0xffff_ffff;
+
+/// The value of a real that is reached by `egress`, or why there is none.
+pub(super) fn rewrite(
+    director: &DirectorSpec,
+    by: Method,
+    address: IpAddr,
+    egress: &Egress,
+) -> (Option<Real>, Option<String>) {
+    let mut value = Real {
+        destination_mac: egress.destination_mac,
+        mtu: egress.mtu,
+        source_mac: egress.source_mac,
+        ifindex: egress.ifindex,
+        method: method::DIRECT,
+        disposition: disposition::FORWARD,
+        ..Real::default()
+    };
+    if by == Method::Direct {
+        return (Some(value), None);
+    }
+    let vary = director.tunnel_source_vary;
+    let source = match address {
+        IpAddr::V4(_) => {
+            value.method = method::TUNNEL_V4;
+            value.tunnel_source_vary = if vary { VARY_V4.to_be() } else { 0 };
+            let configured = director.tunnel_source_v4.map(|source| source.octets());
+            let fallback = if vary { Some(VARYING_SOURCE_V4) } else { preferred_v4(egress.source) };
+            configured.or(fallback).map(|source| {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&source);
+                bytes
+            })
+        }
+        IpAddr::V6(_) => {
+            value.method = method::TUNNEL_V6;
+            value.tunnel_source_vary = if vary { VARY_V6.to_be() } else { 0 };
+            let configured = director.tunnel_source_v6.map(|source| source.octets());
+            configured.or(if vary { Some(VARYING_SOURCE_V6) } else { preferred_v6(egress.source) })
+        }
+    };
+    match source {
+        Some(mut source) => {
+            clear(&mut source[if address.is_ipv4() { 0..4 } else { 12..16 }], value.tunnel_source_vary);
+            value.tunnel_source = source;
+            (Some(value), None)
+        }
+        None => (None, Some(format!("no source address towards {address}: set tunnel_source_v4 or tunnel_source_v6"))),
+    }
+}
+
+/// Clears the bits of a source that the datapath fills from the flow's hash.
+fn clear(bytes: &mut [u8], vary: u32) {
+    for (byte, mask) in bytes.iter_mut().zip(vary.to_ne_bytes()) {
+        *byte &= !mask;
+    }
+}
+
+fn preferred_v4(source: IpAddr) -> Option<[u8; 4]> {
+    match source {
+        IpAddr::V4(source) if !source.is_unspecified() => Some(source.octets()),
+        _ => None,
+    }
+}
+
+fn preferred_v6(source: IpAddr) -> Option<[u8; 16]> {
+    match source {
+        IpAddr::V6(source) if !source.is_unspecified() => Some(source.octets()),
+        _ => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! The whole director on real traffic: an `xvs daemon` in a laboratory of network namespaces, nginx on the reals, clients with
+//! real sockets. Needs root and the tools that `cargo xtask setup` installs; without them every test here fails and says so.
+//!
+//! The binary under test is `target/release/xvs`, or the one that `XVS_BIN` names; it is not built from here. Tests run one at a
+//! time (`--test-threads=1`): they compare counts of traffic, and the machine may have few cores. Waits are polls with a bound;
+//! no test asks how fast something was.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `shares` | wrr and rr over ten thousand requests, counted by client, director and reals |
+//! | `counts` | lc and wlc with held connections: each pick against the formula |
+//! | `hashing` | sh and mh: each client against tables built here |
+//! | `restart` | the daemon is killed and started again under load |
+//! | `neighbours` | a real's MAC changes, a real goes away and comes back |
+//! | `health` | checks: fall, rise, wrong status, and what becomes of open connections |
+//! | `tunnels` | four tunnels to reals behind a router, outer sources |
+//! | `two_arm` | redirect between interfaces |
+//! | `udp` | a UDP service |
+//! | `any_port` | a service on any port beside one on a port |
+//! | `expiry` | connections are forgotten |
+//! | `edits` | changes under load: weights, reals, services |
+//! | `refusals` | bad input and bad surroundings: clear words, nothing touched |
+//! | `residue` | nothing stays behind |
+
+mod any_port;
+mod counts;
+mod echo;
+mod edits;
+mod expiry;
+mod hashing;
+mod health;
+mod hold;
+mod neighbours;
+mod refusals;
+mod residue;
+mod restart;
+mod shares;
+mod stage;
+mod tunnels;
+mod two_arm;
+mod udp;
