@@ -91,7 +91,7 @@ impl Instance {
             self.object.map_mut("USUAL_CONNECTIONS").context("map")?.try_into()?;
         for flow in 0..self.case.flows {
             let client = Ipv4Addr::from_bits(0x0a08_0000 | flow >> 12).octets();
-            let ports = (0x4000u16 | (flow & 0xfff) as u16).to_be() as u32 | u32::from(80u16.to_be()) << 16;
+            let ports = u32::from((0x4000u16 | (flow & 0xfff) as u16).to_be()) | (u32::from(80u16.to_be()) << 16);
             connections.insert([u32::from_ne_bytes(client), vip, ports, 6], flow % 16, 0)?;
         }
         Ok(())
