@@ -236,7 +236,7 @@ impl Director {
         let mut reals = BTreeMap::new();
         let mut services = BTreeMap::new();
         for (key, row) in self.tables.services() {
-            services.insert(*key, self.tables.service_sum(row.id));
+            services.insert(*key, self.tables.service_sum(row));
             reals.extend(row.reals.iter().map(|(at, number)| ((*key, *at), self.tables.real_sum(*number))));
         }
         (services, reals, self.tables.verdicts())

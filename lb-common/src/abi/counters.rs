@@ -1,6 +1,7 @@
 //! Counters: plain arrays, one stretch per CPU (`cpu * entries + index`), so that nobody shares a line and user space reads them mapped.
 
-/// What a service or a real has carried, on one CPU.
+/// What a real has carried, on one CPU. Of a service only `connections` is counted by the datapath; in its CPU 0 user space keeps what
+/// reals have carried that are no longer there, and adds to it what the others have.
 #[repr(C, align(32))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

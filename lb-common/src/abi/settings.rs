@@ -18,8 +18,8 @@ pub struct Settings {
     pub hash_key: [u64; 2],
     /// Timeout by state number, in ticks.
     pub timeouts: [u32; STATES],
-    /// Revision of the configuration that is applied.
-    pub revision: u64,
+    /// Not 0: some service takes any port, so an address without exact match is looked up once more.
+    pub any_port: u64,
     /// Zero.
     pub reserved: [u64; 3],
 }

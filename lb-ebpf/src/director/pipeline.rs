@@ -81,6 +81,6 @@ fn balance<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, offset: usize) -
         None => schedule::new_connection(flow, target, &place)?,
     };
     let exit = forward::to_real::<F>(ctx, flow, real, place.hash, offset)?;
-    account::forwarded(target.service(), real, F::length(&flow.ip));
+    account::forwarded(real, F::length(&flow.ip));
     Ok(exit)
 }

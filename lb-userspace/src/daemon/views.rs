@@ -162,7 +162,7 @@ fn real_counters(director: &Director, number: Option<u32>) -> Counters {
 }
 
 fn service_counters(director: &Director, row: Option<&ServiceRow>) -> Counters {
-    row.map_or_else(Counters::default, |row| counters(director.tables.service_sum(row.id)))
+    row.map_or_else(Counters::default, |row| counters(director.tables.service_sum(row)))
 }
 
 fn counters(sum: Sum) -> Counters {

@@ -198,6 +198,13 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// Some service takes any port.
+    pub(crate) fn has_any_port(&self) -> bool {
+        self.placed.keys().any(|address| address.port == 0 && address.protocol != PROTOCOL_ANY)
+    }
+}
+
 fn address_of(key: &ServiceKey) -> Address {
     let protocol = match key.protocol {
         Protocol::Tcp => TCP,

@@ -7,7 +7,7 @@ use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::verdict::Verdict;
 
 use super::mapped::Mapped;
-use super::tables::{Maps, Tables};
+use super::tables::{Maps, ServiceRow, Tables};
 
 /// What a service or real has carried, over all CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,9 +29,24 @@ impl Tables {
         Verdict::ALL.iter().map(|verdict| (*verdict, of(*verdict))).collect()
     }
 
-    /// Counters of a service by its number.
-    pub fn service_sum(&self, service: u32) -> Sum {
-        sum(&self.maps.service_counters, service, MAX_SERVICES, self.geometry.cpus)
+    /// Counters of a service: what its reals have carried, those that are gone included.
+    pub fn service_sum(&self, service: &ServiceRow) -> Sum {
+        let mut total = sum(&self.maps.service_counters, service.id, MAX_SERVICES, self.geometry.cpus);
+        for real in service.reals.values() {
+            let carried = self.real_sum(*real);
+            total.packets += carried.packets;
+            total.bytes += carried.bytes;
+        }
+        total
+    }
+
+    /// Keeps what a real has carried for its service, before the real's number is given away.
+    pub(super) fn keep_sum(&self, service: u32, real: u32) {
+        let carried = self.real_sum(real);
+        if let [packets, bytes, ..] = self.maps.service_counters.value(service) {
+            packets.fetch_add(carried.packets, Ordering::Relaxed);
+            bytes.fetch_add(carried.bytes, Ordering::Relaxed);
+        }
     }
 
     /// Counters of a real by its number.

@@ -205,9 +205,13 @@ impl Tables {
         self.maps.settings.read(0).unwrap_or_default()
     }
 
-    /// Writes the settings value.
+    /// Writes the settings value. Whether a service takes any port is the tables' own to say.
     pub fn set_settings(&mut self, settings: &Settings) {
-        self.maps.settings.write(0, settings);
+        self.write_settings(settings, self.addresses.has_any_port());
+    }
+
+    fn write_settings(&self, settings: &Settings, any_port: bool) {
+        self.maps.settings.write(0, &Settings { any_port: u64::from(any_port), ..*settings });
     }
 
     /// Gives a new service a number. It is found by packets once it has a pool.
@@ -229,6 +233,7 @@ impl Tables {
     pub fn remove_service(&mut self, key: &ServiceKey) {
         let Some(row) = self.services.remove(key) else { return };
         self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, key);
+        self.set_settings(&self.settings());
         for number in row.reals.values() {
             self.set_disposition(*number, disposition::GONE);
         }
@@ -287,6 +292,10 @@ impl Tables {
         }
         let config = self.write_pool(key, &pool, &members)?;
         let target = Target::new(id, config);
+        if key.port == 0 {
+            // Before the address, or packets would not look for it.
+            self.write_settings(&self.settings(), true);
+        }
         if let Err(error) = self.addresses.set(&self.maps.services_v4, &self.maps.services_v6, key, target) {
             self.rest(config);
             return Err(error);
@@ -380,6 +389,11 @@ impl Tables {
             self.find_retired(&mut idle);
         }
         let free: BTreeSet<u32> = idle.intersection(&self.idle).copied().collect();
+        for row in self.services.values() {
+            for number in row.reals.values().filter(|number| free.contains(number)) {
+                self.keep_sum(row.id, *number);
+            }
+        }
         for row in self.services.values_mut() {
             row.reals.retain(|_, number| !free.contains(number));
         }

@@ -58,6 +58,16 @@ pub(crate) fn service_capacity() -> u32 {
     SERVICE_CAPACITY.load()
 }
 
+/// Some service takes any port.
+#[inline(always)]
+pub(crate) fn has_any_port() -> bool {
+    match SETTINGS.get_ptr(0) {
+        // SAFETY: an aligned word of the value that the map gave; user space may be writing it.
+        Some(settings) => unsafe { lb_ebpf::word::load(&raw const (*settings).any_port) != 0 },
+        None => false,
+    }
+}
+
 /// The settings that may change while the program runs.
 #[inline(always)]
 pub(crate) fn get() -> Option<&'static Settings> {

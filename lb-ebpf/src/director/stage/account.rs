@@ -1,4 +1,5 @@
-//! What is counted, per CPU: every packet by its verdict, every forwarded one by its service and its real.
+//! What is counted, per CPU: every packet by its verdict, every forwarded one by its real. A service has carried what its reals have:
+//! user space adds them up, so that a packet pays for one counter less.
 
 use lb_common::abi::verdict::Verdict;
 
@@ -12,13 +13,8 @@ pub(crate) fn verdict(verdict: Verdict) {
 
 /// Counts a packet that was sent on; `length` from the IP header on.
 #[inline(always)]
-pub(crate) fn forwarded(service: u32, real: u32, length: u32) {
-    let cpu = lb_ebpf::helpers::cpu();
-    if let Some(counters) = counters::service(cpu, service) {
-        counters.packets += 1;
-        counters.bytes += u64::from(length);
-    }
-    if let Some(counters) = counters::real(cpu, real) {
+pub(crate) fn forwarded(real: u32, length: u32) {
+    if let Some(counters) = counters::real(lb_ebpf::helpers::cpu(), real) {
         counters.packets += 1;
         counters.bytes += u64::from(length);
     }
