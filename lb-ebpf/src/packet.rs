@@ -44,6 +44,12 @@ impl Packet for Frame {
         if start + N > self.end { None } else { Some(Window(start)) }
     }
 
+    // One comparison of addresses. Both numbers are far below what could wrap.
+    #[inline(always)]
+    fn holds(&self, offset: usize, length: usize) -> bool {
+        self.start + offset + length <= self.end
+    }
+
     #[inline(always)]
     fn remaining(&self, offset: usize) -> usize {
         (self.end - self.start).saturating_sub(offset)

@@ -47,7 +47,7 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
         return Err(Verdict::BadHeader);
     }
     let total_length = u32::from(view.u16::<4>()) + HEADER as u32;
-    if total_length as usize > packet.remaining(offset) {
+    if !packet.holds(offset, total_length as usize) {
         return Err(Verdict::BadHeader);
     }
     let mut header = Header {

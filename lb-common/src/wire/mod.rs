@@ -25,6 +25,12 @@ pub trait Packet {
 
     /// Bytes from `offset` to the frame's end; 0 beyond it.
     fn remaining(&self, offset: usize) -> usize;
+
+    /// The frame has `length` bytes from `offset` on.
+    #[inline(always)]
+    fn holds(&self, offset: usize, length: usize) -> bool {
+        length <= self.remaining(offset)
+    }
 }
 
 /// N bytes that are there. Offsets are constants and checked at compile time.

@@ -12,6 +12,7 @@ use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
 use crate::stage::forward::Exit;
 use crate::stage::{account, connection, forward, schedule, service};
 
@@ -78,9 +79,9 @@ fn balance<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, offset: usize) -
     let place = connection::Place::<F>::of(flow, target.service());
     let real = match connection::follow(flow, &place)? {
         Some(real) => real,
-        None => schedule::new_connection(flow, target, &place)?,
+        None => Chosen::of(schedule::new_connection(flow, target, &place)?)?,
     };
-    let exit = forward::to_real::<F>(ctx, flow, real, place.hash, offset)?;
-    account::forwarded(real, F::length(&flow.ip));
+    let exit = forward::to_real::<F>(ctx, flow, real.entry, place.hash, offset)?;
+    account::forwarded(real.number, F::length(&flow.ip));
     Ok(exit)
 }

@@ -4,6 +4,7 @@
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::real::{Load, Real};
+use lb_common::abi::verdict::Verdict;
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
 
@@ -16,8 +17,25 @@ static LOADS: Array<u64, 2, MMAPABLE> = Array::new();
 
 /// A real server. User space may rewrite its words while we read: each is loaded once.
 #[inline(always)]
-pub(crate) fn get(real: u32) -> Option<Entry> {
+fn get(real: u32) -> Option<Entry> {
     REALS.get_ptr(real).map(Entry)
+}
+
+/// A real that a packet goes to, looked up once.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Its value.
+    pub(crate) entry: Entry,
+}
+
+impl Chosen {
+    /// The real with this number.
+    #[inline(always)]
+    pub(crate) fn of(number: u32) -> Result<Self, Verdict> {
+        Ok(Self { number, entry: get(number).ok_or(Verdict::Internal)? })
+    }
 }
 
 /// A real's value in the map.

@@ -11,7 +11,8 @@ use lb_common::wire::parse::Flow;
 use lb_common::wire::transport;
 
 use crate::family::Family;
-use crate::maps::{reals, settings};
+use crate::maps::reals::{self, Chosen};
+use crate::maps::settings;
 
 /// Where a flow's connection may be.
 pub(crate) struct Place<F: Family> {
@@ -40,7 +41,7 @@ type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
 
 /// The real of the packet's connection; None when there is no connection, or when the packet begins a new one in its place.
 #[inline(always)]
-pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Result<Option<u32>, Verdict> {
+pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Result<Option<Chosen>, Verdict> {
     let Some(found) = find(place) else { return Ok(None) };
     let state = found.meta.state();
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
@@ -48,8 +49,8 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
         release::<F>(&found);
         return Ok(None);
     }
-    let real = found.meta.real();
-    let disposition = (reals::get(real).ok_or(Verdict::Internal)?.source_word() >> 56) as u8;
+    let real = Chosen::of(found.meta.real())?;
+    let disposition = (real.entry.source_word() >> 56) as u8;
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
         let begins_again =

@@ -12,7 +12,7 @@ use lb_ebpf::helpers;
 
 use super::packet;
 use crate::family::Family;
-use crate::maps::reals::{self, Entry};
+use crate::maps::reals::Entry;
 
 /// How a packet leaves.
 #[derive(Clone, Copy)]
@@ -38,11 +38,10 @@ const MAC_MASK: u64 = (1 << 48) - 1;
 pub(crate) fn to_real<F: Family>(
     ctx: *mut xdp_md,
     flow: &Flow<F::Header>,
-    real: u32,
+    real: Entry,
     flow_hash: u64,
     offset: usize,
 ) -> Result<Exit, Verdict> {
-    let real = reals::get(real).ok_or(Verdict::Internal)?;
     let destination = real.destination_word();
     let source = real.source_word();
     let mtu = (destination >> 48) as u32;
