@@ -19,16 +19,8 @@ pub struct Header {
     pub destination: u32,
     /// Transport protocol number.
     pub protocol: u8,
-    /// Type of service: DSCP and ECN.
-    pub tos: u8,
-    /// Time to live.
-    pub ttl: u8,
     /// Part of a packet, the first part included.
     pub is_fragment: bool,
-    /// Fragment word, raw.
-    pub fragment_word: u16,
-    /// Identification, raw.
-    pub identification: u16,
     /// Length of the packet, header included.
     pub total_length: u16,
     /// Offset of the transport header in the frame.
@@ -51,11 +43,7 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
         source: view.raw_u32::<12>(),
         destination: view.raw_u32::<16>(),
         protocol: view.u8::<9>(),
-        tos: view.u8::<1>(),
-        ttl: view.u8::<8>(),
         is_fragment: fragment_word & FRAGMENT != 0,
-        fragment_word,
-        identification: view.raw_u16::<4>(),
         total_length,
         payload: offset + header_length,
     })

@@ -25,10 +25,6 @@ pub struct Header {
     pub destination: [u64; 2],
     /// Transport protocol number, behind all extension headers.
     pub protocol: u8,
-    /// Traffic class: DSCP and ECN.
-    pub tos: u8,
-    /// Hop limit.
-    pub ttl: u8,
     /// Part of a packet, the first part included. The protocol is then that of the whole packet, and `payload` lies behind the
     /// fragment header.
     pub is_fragment: bool,
@@ -54,8 +50,6 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
         source: [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
         destination: [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
         protocol: view.u8::<6>(),
-        tos: (first >> 4) as u8,
-        ttl: view.u8::<7>(),
         is_fragment: false,
         total_length,
         payload: offset + HEADER,

@@ -3,7 +3,8 @@
 //! As IPVS's tunnel: TTL and DSCP come from the inner packet, ECN by RFC 6040's normal mode with CE not copied outwards,
 //! "don't fragment" from an inner IPv4 packet.
 
-use super::{ipv4, ipv6};
+use super::{Packet, View, ipv4, ipv6};
+use crate::abi::verdict::Verdict;
 use crate::algo::checksum;
 
 /// Protocol number of IPv4 inside IP.
@@ -29,30 +30,33 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Of an IPv4 packet.
+    /// Of the IPv4 packet at `offset`, which was parsed before. What only a tunnel needs is read only for one: the hit path of direct
+    /// routing has no registers to spare for it.
     #[inline(always)]
-    pub const fn v4(header: &ipv4::Header) -> Self {
-        Self {
+    pub fn v4<P: Packet>(packet: &P, offset: usize) -> Result<Self, Verdict> {
+        let view = packet.view::<{ ipv4::HEADER }>(offset).ok_or(Verdict::Truncated)?;
+        Ok(Self {
             protocol: IPV4_IN_IP,
-            tos: header.tos,
-            ttl: header.ttl,
-            length: header.total_length as u32,
-            identification: header.identification,
-            fragment_word: header.fragment_word & ipv4::DONT_FRAGMENT,
-        }
+            tos: view.u8::<1>(),
+            ttl: view.u8::<8>(),
+            length: u32::from(view.u16::<2>()),
+            identification: view.raw_u16::<4>(),
+            fragment_word: view.raw_u16::<6>() & ipv4::DONT_FRAGMENT,
+        })
     }
 
-    /// Of an IPv6 packet.
+    /// Of the IPv6 packet at `offset`, which was parsed before.
     #[inline(always)]
-    pub const fn v6(header: &ipv6::Header, entropy: u32) -> Self {
-        Self {
+    pub fn v6<P: Packet>(packet: &P, offset: usize, entropy: u32) -> Result<Self, Verdict> {
+        let view = packet.view::<{ ipv6::HEADER }>(offset).ok_or(Verdict::Truncated)?;
+        Ok(Self {
             protocol: IPV6_IN_IP,
-            tos: header.tos,
-            ttl: header.ttl,
-            length: header.total_length,
+            tos: (view.u16::<0>() >> 4) as u8,
+            ttl: view.u8::<7>(),
+            length: u32::from(view.u16::<4>()) + ipv6::HEADER as u32,
             identification: (entropy ^ (entropy >> 16)) as u16,
             fragment_word: 0,
-        }
+        })
     }
 }
 

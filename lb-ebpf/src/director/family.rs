@@ -32,7 +32,8 @@ pub(crate) trait Family {
     fn hash(key: Self::Key, service: u32) -> u64;
     fn bucket(index: u32) -> Option<Self::Bucket>;
     fn bucket_mask() -> u32;
-    fn inner(ip: &Self::Header, entropy: u32) -> Inner;
+    /// What a tunnel's outer header takes from the packet at `offset`.
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
 
     /// The destination is the address of some service.
     #[inline(always)]
@@ -88,8 +89,8 @@ impl Family for V4 {
         settings::bucket_mask_v4()
     }
     #[inline(always)]
-    fn inner(ip: &ipv4::Header, _entropy: u32) -> Inner {
-        Inner::v4(ip)
+    fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v4(packet, offset)
     }
 }
 
@@ -137,7 +138,7 @@ impl Family for V6 {
         settings::bucket_mask_v6()
     }
     #[inline(always)]
-    fn inner(ip: &ipv6::Header, entropy: u32) -> Inner {
-        Inner::v6(ip, entropy)
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v6(packet, offset, entropy)
     }
 }

@@ -88,7 +88,7 @@ fn outer(packet: &Frame) -> Option<Outer> {
             (is_plain && is_tunnel(header.protocol)).then_some(Outer {
                 inner: header.protocol,
                 payload: ethernet::HEADER + ipv4::HEADER,
-                is_marked: header.tos & MARK == MARK,
+                is_marked: packet.view::<{ ipv4::HEADER }>(ethernet::HEADER)?.u8::<1>() & MARK == MARK,
             })
         }
         ethernet::IPV6 => {

@@ -65,9 +65,9 @@ pub(crate) fn to_real<F: Family>(
             let entropy = hash::entropy(flow_hash);
             let tags = read_tags(ctx, offset)?;
             if kind == method::TUNNEL_V4 {
-                encapsulate_v4::<F>(ctx, flow, real, entropy, offset)?;
+                encapsulate_v4::<F>(ctx, real, entropy, offset)?;
             } else {
-                encapsulate_v6::<F>(ctx, flow, real, entropy, offset)?;
+                encapsulate_v6::<F>(ctx, real, entropy, offset)?;
             }
             write_tags(ctx, offset, tags)?;
             write_macs(ctx, destination, source)?;
@@ -114,19 +114,13 @@ fn write_tags(ctx: *mut xdp_md, offset: usize, tags: Tags) -> Result<(), Verdict
 }
 
 #[inline(always)]
-fn encapsulate_v4<F: Family>(
-    ctx: *mut xdp_md,
-    flow: &Flow<F::Header>,
-    real: Entry,
-    entropy: u32,
-    offset: usize,
-) -> Result<(), Verdict> {
+fn encapsulate_v4<F: Family>(ctx: *mut xdp_md, real: Entry, entropy: u32, offset: usize) -> Result<(), Verdict> {
     // SAFETY: the context of the running program; no frame taken before is used after.
     if !unsafe { helpers::adjust_head(ctx, -(ipv4::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
     // Made after the call: its words need not survive it on the stack, of which 512 bytes are all there is.
-    let words = outer_v4(&F::inner(&flow.ip, entropy), &real.ends_v4(), entropy);
+    let words = outer_v4(&F::inner(&packet(ctx), offset, entropy)?, &real.ends_v4(), entropy);
     // The EtherType's two bytes and the outer header behind them.
     let view = packet(ctx).view::<22>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV4.to_be());
@@ -139,18 +133,12 @@ fn encapsulate_v4<F: Family>(
 }
 
 #[inline(always)]
-fn encapsulate_v6<F: Family>(
-    ctx: *mut xdp_md,
-    flow: &Flow<F::Header>,
-    real: Entry,
-    entropy: u32,
-    offset: usize,
-) -> Result<(), Verdict> {
+fn encapsulate_v6<F: Family>(ctx: *mut xdp_md, real: Entry, entropy: u32, offset: usize) -> Result<(), Verdict> {
     // SAFETY: the context of the running program; no frame taken before is used after.
     if !unsafe { helpers::adjust_head(ctx, -(ipv6::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
-    let words = outer_v6(&F::inner(&flow.ip, entropy), &real.ends_v6(), entropy);
+    let words = outer_v6(&F::inner(&packet(ctx), offset, entropy)?, &real.ends_v6(), entropy);
     let view = packet(ctx).view::<42>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV6.to_be());
     view.set_u32::<2>(words[0]);
