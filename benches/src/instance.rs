@@ -91,7 +91,7 @@ impl Instance {
             self.object.map_mut("USUAL_CONNECTIONS").context("map")?.try_into()?;
         for flow in 0..self.case.flows {
             let client = Ipv4Addr::from_bits(0x0a08_0000 | flow >> 12).octets();
-            let ports = (0x4000u16 | (flow & 0xfff) as u16).to_be() as u32 | u32::from(80u16.to_be()) << 16;
+            let ports = u32::from((0x4000u16 | (flow & 0xfff) as u16).to_be()) | (u32::from(80u16.to_be()) << 16);
             connections.insert([u32::from_ne_bytes(client), vip, ports, 6], flow % 16, 0)?;
         }
         Ok(())
@@ -118,11 +118,11 @@ impl Instance {
                 let frame = self.case.frame(flags);
                 self.run(&self.case.program(), &frame, round)?;
             }
-            let mut found = 0;
-            self.tables.each_connection(|_| found += 1);
+            // At a load of one half some flows find both their buckets full (0.4 % by simulation, README.md).
+            let missing = u64::from(self.case.flows) - self.used();
             anyhow::ensure!(
-                found == self.case.flows,
-                "{}: {found} of {} flows are in the table",
+                missing * 100 <= u64::from(self.case.flows),
+                "{}: {missing} of {} flows are not in the table",
                 self.case.title(),
                 self.case.flows
             );
@@ -160,15 +160,16 @@ impl Instance {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
         self.tables.sweep(newest + 1, &[0; 16]);
-        let (used, _) = self.used();
+        let used = self.used();
         anyhow::ensure!(used == 0, "{used} connections stayed in the tables");
         Ok(())
     }
 
-    fn used(&self) -> (u64, u64) {
+    /// Connections in the tables.
+    fn used(&self) -> u64 {
         let mut all = 0;
         self.tables.each_connection(|_| all += 1);
-        (all, 0)
+        all
     }
 
     /// Packets that the director did not do with what the case is about: a benchmark of errors says nothing.
@@ -182,12 +183,13 @@ impl Instance {
             "direct" => Verdict::Direct,
             _ => Verdict::Tunnel,
         };
+        let all: u64 = self.tables.verdicts().iter().map(|(_, packets)| packets).sum();
         for (verdict, packets) in self.tables.verdicts() {
-            // A new connection whose two buckets are full is part of life, if rare.
-            let is_rare = verdict == Verdict::TableFull && self.case.subject == Subject::New;
+            // Flows that found no place, as said above.
+            let is_rare = matches!(verdict, Verdict::TableFull | Verdict::MissNotSyn) && packets * 100 <= all;
             anyhow::ensure!(
                 packets == 0 || verdict == expected || is_rare,
-                "{}: {packets} packets ended as {verdict:?}",
+                "{}: {packets} packets of {all} ended as {verdict:?}",
                 self.case.title()
             );
         }

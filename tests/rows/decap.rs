@@ -42,6 +42,26 @@ fn all_four_combinations_are_opened() {
     }
 }
 
+/// RFC 6040 section 4.2: congestion that the outer header met is told to a receiver that understands, and is loss to one that does not.
+#[test]
+fn a_congestion_mark_goes_inwards() {
+    let mut decap = Decap::new(&[VIP, VIP6]);
+    for vip in [VIP, VIP6] {
+        for is_v6 in [false, true] {
+            let with = |tos: u8| {
+                let packet = if vip == VIP6 { Packet::v6(CLIENT6, vip) } else { Packet::v4(CLIENT, vip) };
+                packet.tos(tos).tcp(4000, 80, SYN).payload(b"hello").build()
+            };
+            for capable in [0x2d, 0x2e, 0x2f] {
+                let (action, frame, _) = decap.send(&outer(is_v6, &with(capable)).tos(0x2f).build());
+                assert_eq!((action, hex(&frame)), (PASS, hex(&with(0x2f))), "{vip} in IPv6: {is_v6}, tos {capable:#x}");
+            }
+            let (action, _, _) = decap.send(&outer(is_v6, &with(0x2c)).tos(0x2f).build());
+            assert_eq!(action, 1, "dropped");
+        }
+    }
+}
+
 /// What a director puts into a tunnel, a real server takes out again: nothing is lost but the MACs.
 #[test]
 fn what_the_director_sends_comes_out_again() {
@@ -110,7 +130,8 @@ fn without_vips_nothing_is_opened() {
     }
 }
 
-/// Hostile bytes: always passed; either untouched or with exactly the outer header gone.
+/// Hostile bytes: passed untouched or with exactly the outer header gone. Congestion marks, which change or drop, have a row of their
+/// own.
 #[test]
 fn hostile_bytes() {
     let mut decap = Decap::new(&[VIP, VIP6]);
@@ -126,6 +147,8 @@ fn hostile_bytes() {
                     *place = byte;
                 }
             }
+            // ECN of an outer IPv4 header stands in byte 15's low bits, of an IPv6 header in its bits 4 and 5.
+            frame[15] &= if frame[12] == 0x08 { 0xfc } else { 0xcf };
             frame.truncate(length);
             let (action, out, (opened, _)) = cell.borrow_mut().send(&frame);
             prop_assert_eq!(action, PASS);

@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod interrupt;
+mod kernel;
 mod lab;
 mod out;
 mod reap;
@@ -33,8 +34,8 @@ enum Verb {
     Lab(lab::LabArguments),
     /// Measure nanoseconds per packet beside baselines
     Bench(bench::BenchArguments),
-    /// Check format and lints and run every test
-    Test,
+    /// Check format and lints and run every test; or the tests that depend on the kernel, under others
+    Test(test::TestArguments),
     /// Remove a laboratory once stdin ends (the demo starts this next to itself, in case it is killed)
     #[command(hide = true)]
     Reap(reap::ReapArguments),
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
-        Verb::Test => test::run(),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::Reap(arguments) => reap::run(&arguments),
     };
     out::exit_code(outcome)

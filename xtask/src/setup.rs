@@ -56,7 +56,7 @@ pub(crate) fn ensure() -> anyhow::Result<()> {
     kernel()?;
     toolchain()?;
     linker()?;
-    packages()
+    packages(&PROGRAMS)
 }
 
 /// The pinned nightly's name.
@@ -139,12 +139,14 @@ fn is_linker(version: &str) -> bool {
     version.split_whitespace().nth(1) == Some(BPF_LINKER)
 }
 
-fn packages() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PROGRAMS
+/// Installs the packages of those programs that are missing; one chore may need more than building and testing do.
+pub(crate) fn packages(programs: &[(&str, &str)]) -> anyhow::Result<()> {
+    let mut missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| root::find_program(program).is_none())
         .map(|(_, package)| *package)
         .collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
@@ -175,7 +177,7 @@ fn install(program: &str, arguments: &[&str], hint: &str) -> anyhow::Result<()> 
 }
 
 /// What a failed program gave as the reason: its last line that begins like an error, or else its last line.
-fn cause(output: &Output) -> String {
+pub(crate) fn cause(output: &Output) -> String {
     let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
     reason(&String::from_utf8_lossy(said))
 }

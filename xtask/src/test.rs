@@ -9,7 +9,16 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use lb_lab::residue::{self, Residue, Scope};
 
+use crate::kernel::{self, Series};
 use crate::{cargo, out, root, setup};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArguments {
+    /// Run only the verifier test and the packet rows, under this kernel in a QEMU guest (repeatable). The kernel is downloaded
+    /// from Debian once and kept in target/kernels; emulation takes a few minutes
+    #[arg(long, value_name = "VERSION")]
+    kernel: Vec<Series>,
+}
 
 /// Steps that are one call of cargo.
 const STEPS: [(&str, &[&str]); 5] = [
@@ -21,7 +30,12 @@ const STEPS: [(&str, &[&str]); 5] = [
     ("integration tests", &["test", "-p", "lb-tests", "--", "--test-threads=1"]),
 ];
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &TestArguments) -> anyhow::Result<()> {
+    if arguments.kernel.is_empty() { here() } else { kernel::run(&arguments.kernel) }
+}
+
+/// Every test, under this machine's kernel.
+fn here() -> anyhow::Result<()> {
     setup::ensure()?;
     let start = Instant::now();
     let before = Left::look();

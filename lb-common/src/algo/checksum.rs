@@ -16,6 +16,12 @@ pub const fn finish(sum: u32) -> u16 {
     !(sum as u16)
 }
 
+/// A header's raw checksum after one of its raw words has changed (RFC 1624, equation 3).
+#[inline(always)]
+pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
+    finish((!checksum) as u32 + (!old) as u32 + new as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -37,6 +43,19 @@ mod tests {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
             let raw = finish(words.iter().fold(0, |sum, &word| add_u32(sum, word)));
             prop_assert_eq!(u16::from_be_bytes(raw.to_ne_bytes()), reference(&bytes));
+        }
+
+        #[test]
+        fn replacing_a_word_equals_summing_anew(words in prop::collection::vec(any::<u32>(), 1..10), new: u16) {
+            // A header is never all zeros, where the two forms of zero would differ.
+            let mut words = words;
+            words[0] |= 0x4500_0000;
+            let sum = |words: &[u32]| finish(words.iter().fold(0, |sum, &word| add_u32(sum, word)));
+            let before = sum(&words);
+            let old = words[words.len() - 1] as u16;
+            let last = words.len() - 1;
+            words[last] = (words[last] & 0xffff_0000) | u32::from(new);
+            prop_assert_eq!(replace(before, old, new), sum(&words));
         }
     }
 }

@@ -22,43 +22,85 @@ pub enum Parsed<H> {
     Unbalanced(H, Verdict),
 }
 
+/// What is done with a packet once it is known what it is. Its methods run inside the parser, where the header's fields are still
+/// values: an enum of headers that is handed back is put together in memory and taken apart again, which costs the datapath's hit
+/// path 10 ns of some 40.
+pub trait Then<H> {
+    /// What comes out of it.
+    type Out;
+
+    /// TCP or UDP.
+    fn flow(self, flow: Flow<H>) -> Result<Self::Out, Verdict>;
+    /// Not balanced in this version, with the verdict that it gets if its destination is a VIP.
+    fn unbalanced(self, ip: H, verdict: Verdict) -> Result<Self::Out, Verdict>;
+}
+
+/// Hands back what was parsed: for tests and baselines.
+struct Return;
+
+impl<H> Then<H> for Return {
+    type Out = Parsed<H>;
+
+    #[inline(always)]
+    fn flow(self, flow: Flow<H>) -> Result<Parsed<H>, Verdict> {
+        Ok(Parsed::Flow(flow))
+    }
+
+    #[inline(always)]
+    fn unbalanced(self, ip: H, verdict: Verdict) -> Result<Parsed<H>, Verdict> {
+        Ok(Parsed::Unbalanced(ip, verdict))
+    }
+}
+
 /// Reads an IPv4 packet at `offset`.
 #[inline(always)]
 pub fn v4<P: Packet>(packet: &P, offset: usize) -> Result<Parsed<ipv4::Header>, Verdict> {
-    let ip = ipv4::parse(packet, offset)?;
-    if ip.is_fragment {
-        return Ok(Parsed::Unbalanced(ip, Verdict::Fragment));
-    }
-    match ip.protocol {
-        TCP | UDP => {
-            let length = ip.total_length as usize - (ip.payload - offset);
-            let transport = transport::parse(packet, ip.payload, ip.protocol, length)?;
-            Ok(Parsed::Flow(Flow { ip, transport }))
-        }
-        ICMP => {
-            let kind = packet.view::<8>(ip.payload).ok_or(Verdict::Truncated)?.u8::<0>();
-            Ok(Parsed::Unbalanced(ip, if is_icmp_error(kind) { Verdict::IcmpError } else { Verdict::NotTransport }))
-        }
-        _ => Err(Verdict::NotTransport),
-    }
+    v4_then(packet, offset, Return)
 }
 
 /// Reads an IPv6 packet at `offset`.
 #[inline(always)]
 pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Parsed<ipv6::Header>, Verdict> {
-    let ip = ipv6::parse(packet, offset)?;
+    v6_then(packet, offset, Return)
+}
+
+/// Reads an IPv4 packet at `offset` and goes on with it.
+#[inline(always)]
+pub fn v4_then<P: Packet, T: Then<ipv4::Header>>(packet: &P, offset: usize, then: T) -> Result<T::Out, Verdict> {
+    let ip = ipv4::parse(packet, offset)?;
     if ip.is_fragment {
-        return Ok(Parsed::Unbalanced(ip, Verdict::Fragment));
+        return then.unbalanced(ip, Verdict::Fragment);
     }
     match ip.protocol {
         TCP | UDP => {
             let length = ip.total_length as usize - (ip.payload - offset);
             let transport = transport::parse(packet, ip.payload, ip.protocol, length)?;
-            Ok(Parsed::Flow(Flow { ip, transport }))
+            then.flow(Flow { ip, transport })
+        }
+        ICMP => {
+            let kind = packet.view::<8>(ip.payload).ok_or(Verdict::Truncated)?.u8::<0>();
+            if is_icmp_error(kind) { then.unbalanced(ip, Verdict::IcmpError) } else { Err(Verdict::NotTransport) }
+        }
+        _ => Err(Verdict::NotTransport),
+    }
+}
+
+/// Reads an IPv6 packet at `offset` and goes on with it.
+#[inline(always)]
+pub fn v6_then<P: Packet, T: Then<ipv6::Header>>(packet: &P, offset: usize, then: T) -> Result<T::Out, Verdict> {
+    let ip = ipv6::parse(packet, offset)?;
+    if ip.is_fragment {
+        return then.unbalanced(ip, Verdict::Fragment);
+    }
+    match ip.protocol {
+        TCP | UDP => {
+            let length = ip.total_length as usize - (ip.payload - offset);
+            let transport = transport::parse(packet, ip.payload, ip.protocol, length)?;
+            then.flow(Flow { ip, transport })
         }
         ICMPV6 => {
             let kind = packet.view::<8>(ip.payload).ok_or(Verdict::Truncated)?.u8::<0>();
-            Ok(Parsed::Unbalanced(ip, if is_icmpv6_error(kind) { Verdict::IcmpError } else { Verdict::NotTransport }))
+            if is_icmpv6_error(kind) { then.unbalanced(ip, Verdict::IcmpError) } else { Err(Verdict::NotTransport) }
         }
         _ => Err(Verdict::NotTransport),
     }

@@ -4,7 +4,8 @@
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
-use lb_common::wire::parse::{self, Flow, Parsed};
+use lb_common::abi::verdict::Verdict;
+use lb_common::wire::parse::{self, Flow, Then};
 use lb_common::wire::{Packet, View, ethernet, ipv4};
 use lb_ebpf::packet::Frame;
 
@@ -26,16 +27,30 @@ static USUAL_SERVICE_COUNTERS: PerCpuArray<[u64; 2], 16384> = PerCpuArray::new()
 #[btf_map]
 static USUAL_REAL_COUNTERS: PerCpuArray<[u64; 2], 1024> = PerCpuArray::new();
 
+/// Goes on with a TCP or UDP flow over IPv4.
+struct Flows<F>(F);
+
+impl<F: FnOnce(&Flow<ipv4::Header>) -> Option<()>> Then<ipv4::Header> for Flows<F> {
+    type Out = ();
+
+    #[inline(always)]
+    fn flow(self, flow: Flow<ipv4::Header>) -> Result<(), Verdict> {
+        (self.0)(&flow).ok_or(Verdict::NotAService)
+    }
+
+    #[inline(always)]
+    fn unbalanced(self, _: ipv4::Header, verdict: Verdict) -> Result<(), Verdict> {
+        Err(verdict)
+    }
+}
+
 #[inline(always)]
-fn parse(packet: &Frame) -> Option<Flow<ipv4::Header>> {
+fn parse(packet: &Frame, then: impl FnOnce(&Flow<ipv4::Header>) -> Option<()>) -> Option<()> {
     let link = ethernet::parse(packet).ok()?;
     if link.ethertype != ethernet::IPV4 {
         return None;
     }
-    match parse::v4(packet, link.payload).ok()? {
-        Parsed::Flow(flow) => Some(flow),
-        Parsed::Unbalanced(..) => None,
-    }
+    parse::v4_then(packet, link.payload, Flows(then)).ok()
 }
 
 #[inline(always)]
@@ -45,16 +60,15 @@ fn action(is_sent: Option<()>) -> u32 {
 
 #[inline(always)]
 pub(crate) fn mac_swap(ctx: *mut xdp_md) -> u32 {
-    action((|| {
-        let packet = frame(ctx);
-        parse(&packet)?;
+    let packet = frame(ctx);
+    action(parse(&packet, |_| {
         let header = packet.view::<14>(0)?;
         let (first, second, third) = (header.raw_u32::<0>(), header.raw_u32::<4>(), header.raw_u32::<8>());
         header.set_u32::<0>((second >> 16) | (third << 16));
         header.set_u32::<4>((third >> 16) | (first << 16));
         header.set_u32::<8>((first >> 16) | (second << 16));
         Some(())
-    })())
+    }))
 }
 
 #[inline(always)]
@@ -72,34 +86,32 @@ fn key(flow: &Flow<ipv4::Header>) -> [u32; 4] {
 
 #[inline(always)]
 pub(crate) fn lru(ctx: *mut xdp_md) -> u32 {
-    action((|| {
-        let packet = frame(ctx);
-        let flow = parse(&packet)?;
-        let real = USUAL_CONNECTIONS.get_ptr(key(&flow))?;
+    let packet = frame(ctx);
+    action(parse(&packet, |flow| {
+        let real = USUAL_CONNECTIONS.get_ptr(key(flow))?;
         // SAFETY: a value of the map.
         let real = u64::from(unsafe { *real });
         write_macs(&packet, 0x0001_0000_0002 + real, 0x00fe_0000_0002)
-    })())
+    }))
 }
 
 #[inline(always)]
 pub(crate) fn usual(ctx: *mut xdp_md) -> u32 {
-    action((|| {
-        let packet = frame(ctx);
-        let flow = parse(&packet)?;
+    let packet = frame(ctx);
+    action(parse(&packet, |flow| {
         let port = u32::from(flow.transport.destination_port()) | u32::from(flow.ip.protocol) << 16;
         let service = USUAL_SERVICES.get_ptr([flow.ip.destination, port])?;
         // SAFETY: values of the maps; each CPU has its own counters.
         unsafe {
             let service = *service;
-            let real = *USUAL_CONNECTIONS.get_ptr(key(&flow))?;
+            let real = *USUAL_CONNECTIONS.get_ptr(key(flow))?;
             let macs = *USUAL_REALS.get_ptr(real)?;
             write_macs(&packet, macs[0], macs[1])?;
             count(USUAL_SERVICE_COUNTERS.get_ptr_mut(service)?, flow.ip.total_length);
             count(USUAL_REAL_COUNTERS.get_ptr_mut(real)?, flow.ip.total_length);
         }
         Some(())
-    })())
+    }))
 }
 
 /// # Safety

@@ -6,7 +6,7 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
-use lb_common::wire::parse::{self, Flow, Parsed};
+use lb_common::wire::parse::{self, Flow, Then};
 use lb_common::wire::tunnel::Inner;
 use lb_common::wire::{ipv4, ipv6};
 use lb_ebpf::packet::Frame;
@@ -22,7 +22,7 @@ pub(crate) trait Family {
     /// Bucket of its connection table.
     type Bucket: Bucket<Slot: Slot<Key = Self::Key>>;
 
-    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<Self::Header>, Verdict>;
+    fn parse<T: Then<Self::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict>;
     /// The service at the packet's destination address with this port (raw) and protocol.
     fn service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
     fn protocol(ip: &Self::Header) -> u8;
@@ -52,8 +52,8 @@ impl Family for V4 {
     type Bucket = connections::BucketV4;
 
     #[inline(always)]
-    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<ipv4::Header>, Verdict> {
-        parse::v4(packet, offset)
+    fn parse<T: Then<ipv4::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
+        parse::v4_then(packet, offset, then)
     }
     #[inline(always)]
     fn service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
@@ -99,8 +99,8 @@ impl Family for V6 {
     type Bucket = connections::BucketV6;
 
     #[inline(always)]
-    fn parse(packet: &Frame, offset: usize) -> Result<Parsed<ipv6::Header>, Verdict> {
-        parse::v6(packet, offset)
+    fn parse<T: Then<ipv6::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
+        parse::v6_then(packet, offset, then)
     }
     #[inline(always)]
     fn service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {

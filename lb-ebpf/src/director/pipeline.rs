@@ -3,10 +3,12 @@
 //! Each line of [`balance`] is a stage in `stage/`. A stage that ends the life says so by its [`Verdict`]; every packet ends in
 //! exactly one, counted here and nowhere else.
 
+use core::marker::PhantomData;
+
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::wire::ethernet;
-use lb_common::wire::parse::{Flow, Parsed};
+use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
@@ -46,9 +48,27 @@ fn frame(ctx: *mut xdp_md) -> Exit {
 
 #[inline(always)]
 fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<Exit, Verdict> {
-    match F::parse(packet, offset)? {
-        Parsed::Flow(flow) => balance::<F>(ctx, &flow, offset),
-        Parsed::Unbalanced(ip, verdict) => Err(service::unbalanced::<F>(&ip, verdict)),
+    F::parse(packet, offset, Parsed::<F> { ctx, offset, family: PhantomData })
+}
+
+/// A packet whose headers have been read.
+struct Parsed<F> {
+    ctx: *mut xdp_md,
+    offset: usize,
+    family: PhantomData<F>,
+}
+
+impl<F: Family> Then<F::Header> for Parsed<F> {
+    type Out = Exit;
+
+    #[inline(always)]
+    fn flow(self, flow: Flow<F::Header>) -> Result<Exit, Verdict> {
+        balance::<F>(self.ctx, &flow, self.offset)
+    }
+
+    #[inline(always)]
+    fn unbalanced(self, ip: F::Header, verdict: Verdict) -> Result<Exit, Verdict> {
+        Err(service::unbalanced::<F>(&ip, verdict))
     }
 }
 

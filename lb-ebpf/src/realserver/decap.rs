@@ -1,12 +1,14 @@
 //! IPIP, IP6IP6, 4in6 and 6in4 on arrival at a real server: the outer header goes, the kernel sees what the client sent.
 //!
 //! Only packets whose inner destination is one of the real's VIPs are opened: a tunnel to a real must not be a way around the
-//! address checks of the network for anything else. Every other packet is passed untouched.
+//! address checks of the network for anything else. Every other packet is passed untouched. A congestion mark that the outer header met
+//! on its way goes inwards (RFC 6040 section 4.2).
 #![expect(unsafe_code, reason = "the head of the running program's frame is moved, the VIP table is a map")]
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::btf_map;
+use lb_common::algo::checksum;
 use lb_common::wire::tunnel::{IPV4_IN_IP, IPV6_IN_IP};
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
@@ -17,11 +19,13 @@ use lb_ebpf::packet::Frame;
 #[btf_map]
 static DECAP_VIPS: HashMap<[u8; 16], u8, 1024> = HashMap::new();
 
-/// Packets opened, and tunnelled packets passed because their inner destination is not a VIP here.
+/// Packets opened; tunnelled packets passed because their inner destination is not a VIP here; packets dropped because they met
+/// congestion and their sender does not know marks.
 #[btf_map]
-static DECAP_COUNTERS: Array<u64, 2> = Array::new();
+static DECAP_COUNTERS: Array<u64, 3> = Array::new();
 const OPENED: u32 = 0;
 const NOT_OURS: u32 = 1;
+const CONGESTED: u32 = 2;
 
 /// Opens the frame if it carries a packet for a VIP of this host.
 #[inline(always)]
@@ -35,6 +39,10 @@ pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
         count(NOT_OURS);
         return xdp_action::XDP_PASS;
     }
+    if outer.is_marked && mark(&frame(ctx), &outer).is_none() {
+        count(CONGESTED);
+        return xdp_action::XDP_DROP;
+    }
     match strip(ctx, &outer) {
         Some(()) => count(OPENED),
         None => return xdp_action::XDP_DROP,
@@ -42,10 +50,32 @@ pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// "Congestion experienced" in the two low bits of TOS or traffic class (RFC 3168).
+const MARK: u8 = 3;
+
+/// Carries a congestion mark to the inner header. None when its sender has not said that it understands marks.
+#[inline(always)]
+fn mark(packet: &Frame, outer: &Outer) -> Option<()> {
+    let header = packet.view::<{ ipv4::HEADER }>(outer.payload)?;
+    let old = header.u16::<0>();
+    // The mark's place in the first 16 bits: IPv4 has TOS in the second byte, IPv6 its traffic class four bits earlier.
+    let shift = if outer.inner == IPV4_IN_IP { 0 } else { 4 };
+    if (old >> shift) as u8 & MARK == 0 {
+        return None;
+    }
+    let new = old | (u16::from(MARK) << shift);
+    header.set_u16::<0>(new.to_be());
+    if outer.inner == IPV4_IN_IP {
+        header.set_u16::<10>(checksum::replace(header.raw_u16::<10>(), old.to_be(), new.to_be()));
+    }
+    Some(())
+}
+
 /// An outer header right behind an untagged Ethernet header, without options or extension headers, as directors send it.
 struct Outer {
     inner: u8,
     payload: usize,
+    is_marked: bool,
 }
 
 #[inline(always)]
@@ -55,13 +85,20 @@ fn outer(packet: &Frame) -> Option<Outer> {
         ethernet::IPV4 => {
             let header = ipv4::parse(packet, ethernet::HEADER).ok()?;
             let is_plain = header.payload == ethernet::HEADER + ipv4::HEADER && !header.is_fragment;
-            (is_plain && is_tunnel(header.protocol))
-                .then_some(Outer { inner: header.protocol, payload: ethernet::HEADER + ipv4::HEADER })
+            (is_plain && is_tunnel(header.protocol)).then_some(Outer {
+                inner: header.protocol,
+                payload: ethernet::HEADER + ipv4::HEADER,
+                is_marked: header.tos & MARK == MARK,
+            })
         }
         ethernet::IPV6 => {
             let header = packet.view::<{ ipv6::HEADER }>(ethernet::HEADER)?;
             let protocol = header.u8::<6>();
-            is_tunnel(protocol).then_some(Outer { inner: protocol, payload: ethernet::HEADER + ipv6::HEADER })
+            is_tunnel(protocol).then_some(Outer {
+                inner: protocol,
+                payload: ethernet::HEADER + ipv6::HEADER,
+                is_marked: (header.u16::<0>() >> 4) as u8 & MARK == MARK,
+            })
         }
         _ => None,
     }

@@ -21,6 +21,5 @@ pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Target> {
 /// The verdict on a packet without ports that balancing could use: `verdict` if it is for a VIP, otherwise it is none of our business.
 #[inline(always)]
 pub(crate) fn unbalanced<F: Family>(ip: &F::Header, verdict: Verdict) -> Verdict {
-    let is_for_nobody = verdict as u8 == Verdict::NotTransport as u8;
-    if is_for_nobody || F::is_vip(ip) { verdict } else { Verdict::NotAService }
+    if F::is_vip(ip) { verdict } else { Verdict::NotAService }
 }
