@@ -107,10 +107,10 @@ fn rise_and_fall_count_checks_in_a_row() {
 }
 
 /// A real whose check fails while nginx goes on serving, an open connection to it, and another real.
-fn with_failing_real(policy: &str, work: impl FnOnce(&mut Stage, &str, SocketAddr, Held, &mut Option<Server>)) {
+fn with_failing_real(policy: &str, work: impl FnOnce(&mut Stage, &str, SocketAddr, Held)) {
     stage::with(policy, Plan::one_arm(2), |stage| {
         let (key, target) = stage::http(Family::V4, 0);
-        let mut check = Some(Server::tcp(stage, "real1", any(CHECK_PORT)));
+        let check = Server::tcp(stage, "real1", any(CHECK_PORT));
         let _other = Server::tcp(stage, "real2", any(CHECK_PORT));
         stage.apply_and_wait(&format!(
             "[[service]]\naddress = \"{target}\"\nscheduler = \"rr\"\non_real_down = \"{policy}\"\n[service.health]\ntype = \"tcp\"\n\
@@ -125,18 +125,18 @@ fn with_failing_real(policy: &str, work: impl FnOnce(&mut Stage, &str, SocketAdd
             }
         });
         assert_eq!(held.ask().unwrap(), "real1");
-        check = None;
+        drop(check);
         let reason = stage.wait_real(&key, stage.address("real1", Family::V4), RealState::Down);
         assert!(reason.contains("health check fails"), "{reason}");
         // Whatever the policy, no new connection goes there.
         assert_eq!(requests(stage, target, 100)["real2"], 100);
-        work(stage, &key, target, held, &mut check);
+        work(stage, &key, target, held);
     });
 }
 
 #[test]
 fn keep_serves_open_connections_of_a_failed_real() {
-    with_failing_real("keep", |stage, _, _, mut held, _| {
+    with_failing_real("keep", |stage, _, _, mut held| {
         assert_eq!(held.ask().unwrap(), "real1");
         assert_eq!(stage.verdict("real-down"), 0);
         // Still established on both sides.
@@ -146,11 +146,11 @@ fn keep_serves_open_connections_of_a_failed_real() {
 
 #[test]
 fn drop_silences_open_connections_until_the_real_is_back() {
-    with_failing_real("drop", |stage, key, _, mut held, check| {
+    with_failing_real("drop", |stage, key, _, mut held| {
         let error = held.ask_within(SILENCE).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
         assert!(stage.verdict("real-down") > 0);
-        *check = Some(Server::tcp(stage, "real1", any(CHECK_PORT)));
+        let _check = Server::tcp(stage, "real1", any(CHECK_PORT));
         stage.wait_real(key, stage.address("real1", Family::V4), RealState::Up);
         // The request was sent while nobody took it; TCP sends it again.
         assert_eq!(held.answer().unwrap(), "real1");
@@ -160,7 +160,7 @@ fn drop_silences_open_connections_until_the_real_is_back() {
 
 #[test]
 fn reschedule_ends_open_connections_of_a_failed_real() {
-    with_failing_real("reschedule", |stage, key, target, mut held, _| {
+    with_failing_real("reschedule", |stage, key, target, mut held| {
         let (client, misses) = (held.client(), stage.verdict("no-connection"));
         // Scheduled anew: a packet in the midst of a connection begins none, the kernel resets it, and the client starts over.
         let error = held.ask().unwrap_err();
@@ -174,7 +174,7 @@ fn reschedule_ends_open_connections_of_a_failed_real() {
 /// The counts that lc and wlc go by must not keep what was rescheduled.
 #[test]
 fn rescheduled_connections_leave_the_counts() {
-    with_failing_real("reschedule", |stage, key, _, mut held, _| {
+    with_failing_real("reschedule", |stage, key, _, mut held| {
         let _ = held.ask();
         wait("no active connection on real1", || {
             let reals = stage.service(key).reals;

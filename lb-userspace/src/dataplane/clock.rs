@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::connection::SEEN_MASK;
 use lb_common::abi::names::PROGRAM_CLOCK;
 
@@ -27,7 +27,7 @@ impl Clock {
     /// Loads the clock program.
     pub fn load() -> Result<Self, DataplaneError> {
         let mut object = Ebpf::load(objects::CLOCK).map_err(|e| DataplaneError::other("clock program", e))?;
-        program(&mut object)?.load().map_err(|e| DataplaneError::other("clock program", e))?;
+        program(&mut object)?.load().map_err(not_loaded)?;
         Ok(Self { object })
     }
 
@@ -52,6 +52,19 @@ impl Clock {
         let passed = f64::from(self.jiffies()?.wrapping_sub(first));
         let measured = passed / started.elapsed().as_secs_f64();
         Ok(nearest_rate(measured))
+    }
+}
+
+/// The first program that a daemon loads: here it shows that the kernel lets it load none.
+fn not_loaded(error: ProgramError) -> DataplaneError {
+    match error {
+        ProgramError::LoadError { io_error, .. } if io_error.kind() == std::io::ErrorKind::PermissionDenied => {
+            DataplaneError::other(
+                "loading programs",
+                format!("{io_error}; run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"),
+            )
+        }
+        error => DataplaneError::other("clock program", error),
     }
 }
 

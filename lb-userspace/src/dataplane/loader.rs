@@ -11,6 +11,7 @@ use aya::maps::{Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::names::{PINNED, PROGRAM_DIRECTOR};
@@ -196,8 +197,10 @@ fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
 /// The new link, and whether it is in the driver.
 fn attach_new(program: &mut Xdp, interface: &str, mode: Mode) -> Result<(FdLink, bool), DataplaneError> {
     let try_mode = |program: &mut Xdp, mode: XdpMode, name: &'static str| {
-        let refused = |cause: String| DataplaneError::Attach { interface: interface.to_owned(), mode: name, cause };
-        let id = program.attach(interface, mode).map_err(|e| refused(chain(&e)))?;
+        let id = program.attach(interface, mode).map_err(|error| match is_taken(&error) {
+            true => DataplaneError::Taken(interface.to_owned()),
+            false => DataplaneError::Attach { interface: interface.to_owned(), mode: name, cause: chain(&error) },
+        })?;
         Ok((fd_link(program, id, interface)?, name == "native"))
     };
     match mode {
@@ -205,12 +208,19 @@ fn attach_new(program: &mut Xdp, interface: &str, mode: Mode) -> Result<(FdLink,
         Mode::Generic => try_mode(program, XdpMode::Skb, "generic"),
         Mode::Auto => match try_mode(program, XdpMode::Driver, "native") {
             Ok(link) => Ok(link),
+            Err(taken @ DataplaneError::Taken(_)) => Err(taken),
             Err(cause) => {
                 tracing::warn!("{cause}; falling back to generic mode, which is several times slower");
                 try_mode(program, XdpMode::Skb, "generic")
             }
         },
     }
+}
+
+/// The kernel keeps one program an interface: EBUSY in the same mode, EEXIST in another.
+fn is_taken(error: &ProgramError) -> bool {
+    let ProgramError::SyscallError(SyscallError { io_error, .. }) = error else { return false };
+    matches!(io_error.kind(), std::io::ErrorKind::ResourceBusy | std::io::ErrorKind::AlreadyExists)
 }
 
 /// aya falls back to a netlink attachment where the kernel refuses links; that one would die with us, so it is an error here.

@@ -42,6 +42,9 @@ pub enum DataplaneError {
     /// An interface does not exist.
     #[error("interface {0} does not exist in this network namespace")]
     NoInterface(String),
+    /// An interface has the program of somebody else.
+    #[error("interface {0} has another XDP program already: `xvs detach` takes off a director's, `ip link set dev {0} xdp off` one without a link")]
+    Taken(String),
     /// Attaching failed.
     #[error("cannot attach to {interface} in {mode} mode: {cause}")]
     Attach {

@@ -140,13 +140,17 @@ impl Pins {
         fs::create_dir_all(&self.directory).map_err(|e| DataplaneError::other(self.directory.display().to_string(), e))
     }
 
-    /// The geometry of the maps that are pinned, all checked; None when none is. A part of the maps is an error.
+    /// The geometry of the maps that are pinned, all checked; None when none is. A part of the maps is an error, unless nothing is
+    /// attached: then a daemon was killed while it made them, no program has used them, and they are removed.
     pub fn existing(&self, cpus: u32) -> Result<Option<Geometry>, DataplaneError> {
         let found: Vec<bool> = names::PINNED.iter().map(|name| self.map(name).exists()).collect();
         if found.iter().all(|found| !found) {
             return Ok(None);
         }
         if let Some(missing) = found.iter().position(|found| !found) {
+            if fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none()) {
+                return self.remove_maps().map(|()| None);
+            }
             // A daemon died while it made them. Without a link no program uses the rest.
             if fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none()) {
                 return self.remove_maps().map(|()| None);
