@@ -43,7 +43,9 @@ pub enum DataplaneError {
     #[error("interface {0} does not exist in this network namespace")]
     NoInterface(String),
     /// An interface has the program of somebody else.
-    #[error("interface {0} has another XDP program already: `xvs detach` takes off a director's, `ip link set dev {0} xdp off` one without a link")]
+    #[error(
+        "interface {0} has another XDP program already: `xvs detach` takes off a director's, `ip link set dev {0} xdp off` one without a link"
+    )]
     Taken(String),
     /// Attaching failed.
     #[error("cannot attach to {interface} in {mode} mode: {cause}")]
