@@ -69,7 +69,7 @@ macro_rules! load {
                 value = lateout(reg) value,
                 start = in(reg) $window.0,
                 offset = const $offset,
-                options(pure, readonly, nostack),
+                options(readonly, nostack),
             );
         }
         value

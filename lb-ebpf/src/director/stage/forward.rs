@@ -119,8 +119,9 @@ fn encapsulate_v4<F: Family>(ctx: *mut xdp_md, real: Entry, entropy: u32, offset
     if !unsafe { helpers::adjust_head(ctx, -(ipv4::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
-    // Made after the call: its words need not survive it on the stack, of which 512 bytes are all there is.
-    let words = outer_v4(&F::inner(&packet(ctx), offset, entropy)?, &real.ends_v4(), entropy);
+    // Made after the call: its words need not survive it on the stack, of which 512 bytes are all there is. The packet that is
+    // carried stands behind the outer header now.
+    let words = outer_v4(&F::inner(&packet(ctx), offset + ipv4::HEADER, entropy)?, &real.ends_v4(), entropy);
     // The EtherType's two bytes and the outer header behind them.
     let view = packet(ctx).view::<22>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV4.to_be());
@@ -138,7 +139,7 @@ fn encapsulate_v6<F: Family>(ctx: *mut xdp_md, real: Entry, entropy: u32, offset
     if !unsafe { helpers::adjust_head(ctx, -(ipv6::HEADER as i32)) } {
         return Err(Verdict::NoHeadroom);
     }
-    let words = outer_v6(&F::inner(&packet(ctx), offset, entropy)?, &real.ends_v6(), entropy);
+    let words = outer_v6(&F::inner(&packet(ctx), offset + ipv6::HEADER, entropy)?, &real.ends_v6(), entropy);
     let view = packet(ctx).view::<42>(offset - 2).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV6.to_be());
     view.set_u32::<2>(words[0]);
