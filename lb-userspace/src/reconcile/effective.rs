@@ -293,7 +293,7 @@ mod tests {
     fn facts_that_are_not_known_yet_change_nothing_that_works() {
         let text = WRR.replacen("scheduler", "health = { type = \"tcp\" }\nscheduler", 1);
         let spec = spec(&text);
-        let value = Real { disposition: disposition::FORWARD, ifindex: 3, ..Real::default() };
+        let value = Real { disposition: disposition::FORWARD, ifindex: 3, mtu: 1500, ..Real::default() };
         let facts = Facts { next_hops: &BTreeMap::new(), health: &BTreeMap::new(), known: &|_, _| Some((value, 5)) };
         let desired =
             effective(&spec, &facts, &Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() });
