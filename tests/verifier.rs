@@ -17,7 +17,7 @@ use lb_userspace::dataplane::pins::Geometry;
 /// What a program may cost, with the reason for the size.
 struct Budget {
     program: &'static str,
-    /// Instructions walked when this was written; more than a tenth above fails.
+    /// Instructions walked when this was written, by the kernel that walks most (6.18; 6.1 walks 211 000); more than a tenth above fails.
     verified: u32,
     /// Bytes of stack over the deepest chain of calls, each frame rounded up to 32 as kernel 6.1 does; 512 are allowed.
     stack: u32,
@@ -31,14 +31,14 @@ struct Budget {
 const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
-        verified: 157_000,
+        verified: 270_000,
         stack: 432,
         chain: &["xvs", "xvs_choose", "6repeat4call"],
         reason: "two families, each with up to two tags, seven extension headers and three ways out; schedulers once, as a global function",
     },
     Budget {
         program: PROGRAM_DECAP,
-        verified: 560,
+        verified: 1_100,
         stack: 64,
         chain: &["xvs_decap", "10xvs_decap"],
         reason: "two outer and two inner headers, one hash lookup each",
