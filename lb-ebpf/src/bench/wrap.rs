@@ -67,7 +67,7 @@ fn next_flow<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
 /// Cuts off what the case put in front, and writes the Ethernet header anew behind it.
 #[inline(always)]
 fn restore<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
-    let added = frame(ctx).remaining(0).wrapping_sub(LENGTH[V6 as usize]);
+    let added = frame(ctx).remaining(0).wrapping_sub(LENGTH[usize::from(V6)]);
     if added == 0 {
         return Some(());
     }
