@@ -29,10 +29,12 @@ impl Server {
         Self::start(move |stop, answered| {
             let mut datagram = [0; 2048];
             while !stop.load(Ordering::SeqCst) {
-                if let Ok((_, from)) = socket.recv_from(&mut datagram)
-                    && socket.send_to(name.as_bytes(), from).is_ok()
-                {
+                if let Ok((_, from)) = socket.recv_from(&mut datagram) {
+                    // Counted first: whoever has the answer may look at the count before this thread runs again.
                     answered.fetch_add(1, Ordering::SeqCst);
+                    if socket.send_to(name.as_bytes(), from).is_err() {
+                        answered.fetch_sub(1, Ordering::SeqCst);
+                    }
                 }
             }
         })

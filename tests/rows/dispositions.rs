@@ -138,3 +138,51 @@ fn an_unknown_method() {
         assert_eq!(director.send(&packet(service, ACK)).verdict, Internal);
     }
 }
+
+/// A real that is drained keeps what it has; a client that begins again goes elsewhere, whatever state its old connection is in.
+#[test]
+fn drain_serves_what_it_has_and_nothing_that_begins() {
+    for (service, reals) in SIDES {
+        let (key, first, second) = (service.parse().unwrap(), reals[0].parse().unwrap(), reals[1].parse().unwrap());
+        let drain = |director: &mut Director| {
+            director.change_real(&key, first, |real| real.disposition = disposition::DRAIN);
+            director.pool(&key, RR, 0, &[(first, 0), (second, 1)]);
+        };
+        let mut open = director(service, reals, RR);
+        drain(&mut open);
+        for flags in [ACK, SYN, ACK, 0x01 | ACK, ACK] {
+            let sent = open.send(&packet(service, flags));
+            assert_eq!((sent.verdict, sent.is_new, sent.real), (Direct, false, Some(first)), "flags {flags:#x}");
+        }
+
+        let mut half_open = Director::default();
+        half_open.service(service, RR, 0, &[(direct(reals[0], 1), 1), (direct(reals[1], 2), 1)]);
+        half_open.send(&packet(service, SYN));
+        drain(&mut half_open);
+        let sent = half_open.send(&packet(service, SYN));
+        assert_eq!((sent.verdict, sent.is_new, sent.real), (Direct, true, Some(second)));
+        assert_eq!((half_open.load(&key, first), half_open.load(&key, second)), ((0, 0), (0, 1)));
+    }
+}
+
+/// Nobody waits for an answer from a real that gives none: a client that is still in its handshake, or begins again, gets another one.
+#[test]
+fn a_client_that_begins_again_leaves_a_real_that_is_out() {
+    for (service, reals) in SIDES {
+        let (key, first, second) = (service.parse().unwrap(), reals[0].parse().unwrap(), reals[1].parse().unwrap());
+        for disposition in [disposition::GONE, disposition::DROP, disposition::UNRESOLVED] {
+            for end in [vec![SYN], vec![SYN, ACK, 0x01 | ACK], vec![SYN, ACK, 0x04]] {
+                let mut director = Director::default();
+                director.service(service, RR, 0, &[(direct(reals[0], 1), 1), (direct(reals[1], 2), 1)]);
+                for flags in &end {
+                    assert_eq!(director.send(&packet(service, *flags)).real, Some(first));
+                }
+                director.change_real(&key, first, |real| real.disposition = disposition);
+                director.pool(&key, RR, 0, &[(second, 1)]);
+                let sent = director.send(&packet(service, SYN));
+                assert_eq!((sent.verdict, sent.is_new, sent.real), (Direct, true, Some(second)), "after {end:?}");
+                assert_eq!((director.load(&key, first), director.load(&key, second)), ((0, 0), (0, 1)));
+            }
+        }
+    }
+}

@@ -136,3 +136,14 @@ fn random_bytes_behind_an_ip_header() {
     );
     check(strategy, 6000);
 }
+
+/// Not a test: the seeds for the fuzzer (tests/fuzz/README.md).
+#[test]
+#[ignore = "writes files for the fuzzer"]
+fn write_the_fuzzers_corpus() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/parse");
+    std::fs::create_dir_all(directory).unwrap();
+    for (number, frame) in seeds().iter().enumerate() {
+        std::fs::write(format!("{directory}/seed-{number}"), frame).unwrap();
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lb_common::abi::service::scheduler::{MH, RR};
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, Options, direct};
-use lb_tests::packet::{ACK, FIN, Packet, SYN};
+use lb_tests::packet::{ACK, FIN, Packet, RST, SYN};
 
 /// Two buckets of four: every flow's two buckets are both of them.
 const FULL: u16 = 8;
@@ -62,19 +62,56 @@ fn an_established_connection_never_yields_to_a_new_one() {
     }
 }
 
+/// A connection whose client has closed can be spared, but half-open ones go before it and open ones never.
 #[test]
-fn a_closing_connection_yields_where_only_open_ones_are_beside_it() {
+fn a_closing_connection_yields_after_the_half_open_ones() {
     for side in SIDES {
         let mut director = director(side, RR, Options::default());
         for port in 0..FULL {
-            for flags in [SYN, ACK, FIN | ACK] {
-                side.send(&mut director, 4000 + port, flags);
+            let life: &[u8] = match port {
+                0 => &[SYN],
+                1 => &[SYN, ACK, FIN | ACK],
+                2 => &[SYN, ACK, RST],
+                _ => &[SYN, ACK],
+            };
+            for flags in life {
+                side.send(&mut director, 4000 + port, *flags);
             }
         }
-        let sent = side.send(&mut director, 5000, SYN);
-        assert!(sent.is_new && sent.verdict == Direct);
-        assert_eq!(side.load(&director), (0, 8), "one went, one came");
+        let gone = |director: &Director| {
+            let held: Vec<u16> = director.connections().iter().map(|(client, _)| client.port()).collect();
+            (4000..4000 + FULL).filter(|port| !held.contains(port)).collect::<Vec<_>>()
+        };
+        assert_eq!(side.load(&director), (5, 3));
+        for (port, expected) in [(5000, 1), (5001, 2), (5002, 3)] {
+            let sent = side.send(&mut director, port, SYN);
+            assert!(sent.is_new);
+            // Established at once, so that it is not the next one to go.
+            side.send(&mut director, port, ACK);
+            assert_eq!(gone(&director).len(), expected);
+        }
+        assert_eq!(gone(&director), [4000, 4001, 4002], "the open ones are all there");
+        assert_eq!(side.send(&mut director, 5003, SYN).verdict, TableFull);
+        assert_eq!(side.load(&director), (8, 0));
     }
+}
+
+/// A UDP flow has no end: it is spared last, the one idle longest first, and there is always one that can be.
+#[test]
+fn a_udp_flow_yields_to_a_newer_one() {
+    let mut director =
+        Director::new(Options { buckets: 2, tick_shift: 0, timeout: Some(1_000_000), ..Options::default() });
+    let key = director.service("udp://10.0.0.100:53", RR, 0, &[(direct("10.0.1.1:53", 1), 1)]);
+    let datagram = |port| Packet::v4(super::CLIENT, super::VIP).udp(port, 53).build();
+    for port in 0..FULL {
+        director.send(&datagram(4000 + port));
+        thread::sleep(Duration::from_millis(12));
+    }
+    director.send(&datagram(4000));
+    thread::sleep(Duration::from_millis(12));
+    assert!(director.send(&datagram(5000)).is_new);
+    assert!(director.connections().iter().all(|(client, _)| client.port() != 4001), "the one that was idle longest");
+    assert_eq!(director.load(&key, "10.0.1.1:53".parse().unwrap()), (0, 8));
 }
 
 #[test]

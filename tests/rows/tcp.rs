@@ -133,7 +133,7 @@ fn a_repeated_syn_stays_with_its_real() {
     let reals = [(direct("10.0.1.1:80", 1), 1), (direct("10.0.1.2:80", 2), 1)];
     director.service("tcp://10.0.0.100:80", RR, 0, &reals);
     let packet = |flags| Packet::v4(CLIENT, VIP).tcp(4000, 80, flags).build();
-    for flags in [SYN, SYN, ACK, SYN, FIN | ACK] {
+    for flags in [SYN, SYN, ACK, SYN, FIN | ACK, ACK, SYN | ACK] {
         assert_eq!(director.send(&packet(flags)).real, Some("10.0.1.1:80".parse().unwrap()));
     }
 }
