@@ -12,10 +12,11 @@ use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::algo::ring::{RingMember, maglev};
 use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
-use lb_userspace::dataplane::loader::{Loaded, map_of};
+use lb_userspace::dataplane::loader::parse_over;
+use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
-use lb_userspace::dataplane::tables::{Maps, Pool, Tables, endpoint};
+use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 
 use crate::case::{Case, Subject};
 
@@ -37,7 +38,7 @@ impl Instance {
     /// Loads and fills what the case needs.
     pub(crate) fn new(case: &Case) -> anyhow::Result<Self> {
         // Twice as many places as flows: a load of one half at most.
-        let geometry = Geometry::for_connections(case.flows, 64, possible_cpus());
+        let geometry = Geometry::for_connections(case.flows, 64, possible_cpus())?;
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
@@ -47,9 +48,10 @@ impl Instance {
             ..Settings::default()
         };
         let usual = if case.subject == Subject::Baseline { (case.flows * 2).max(16384) } else { 2 };
-        let mut object = Loaded::load_other(objects::BENCH, &geometry, &settings, &[("USUAL_CONNECTIONS", usual)])?;
-        let maps = Maps::of(|name| map_of(&object, name))?;
-        let mut tables = Tables::adopt(maps, geometry)?;
+        let memory = Memory::unpinned(&geometry)?;
+        let sizes = [("USUAL_CONNECTIONS", usual)];
+        let mut object = parse_over(objects::BENCH, &memory, &geometry, &settings, &sizes)?;
+        let mut tables = Tables::adopt(&memory, geometry)?;
         tables.set_settings(&settings);
         let instructions = load(&mut object, &case.program())?;
         load(&mut object, &case.program_named("empty"))?;

@@ -8,5 +8,6 @@
 )]
 
 pub mod helpers;
+pub mod immediate;
 pub mod packet;
 pub mod word;

@@ -59,7 +59,7 @@ impl Packet for Frame {
 // === impl Window ===
 
 macro_rules! load {
-    ($window:expr, $offset:expr, $type:literal) => {{
+    ($window:expr, $offset:expr, $type:literal, $most:expr) => {{
         let value: u64;
         // SAFETY: the window's N bytes lie inside the frame, and the offset and width lie inside N (asserted beside each use).
         // The kernel's verifier proves the same for the loaded program.
@@ -71,6 +71,8 @@ macro_rules! load {
                 offset = const $offset,
                 options(readonly, nostack),
             );
+            // BPF loads clear the upper bits; the compiler would clear them once more.
+            core::hint::assert_unchecked(value <= $most);
         }
         value
     }};
@@ -95,25 +97,25 @@ impl<const N: usize> View<N> for Window<N> {
     #[inline(always)]
     fn u8<const O: usize>(self) -> u8 {
         const { assert!(O < N) };
-        load!(self, O, "u8") as u8
+        load!(self, O, "u8", 0xff) as u8
     }
 
     #[inline(always)]
     fn raw_u16<const O: usize>(self) -> u16 {
         const { assert!(O + 2 <= N) };
-        load!(self, O, "u16") as u16
+        load!(self, O, "u16", 0xffff) as u16
     }
 
     #[inline(always)]
     fn raw_u32<const O: usize>(self) -> u32 {
         const { assert!(O + 4 <= N) };
-        load!(self, O, "u32") as u32
+        load!(self, O, "u32", 0xffff_ffff) as u32
     }
 
     #[inline(always)]
     fn raw_u64<const O: usize, const P: usize>(self) -> u64 {
         const { assert!(P == O + 4 && O + 8 <= N) };
-        load!(self, O, "u64")
+        load!(self, O, "u64", u64::MAX)
     }
 }
 
@@ -130,6 +132,13 @@ impl<const N: usize> Window<N> {
     pub fn set_u32<const O: usize>(self, value: u32) {
         const { assert!(O + 4 <= N) };
         store!(self, O, "u32", value);
+    }
+
+    /// Stores the lower four bytes of a word at `O` as they are in memory.
+    #[inline(always)]
+    pub fn set_low_u32<const O: usize>(self, word: u64) {
+        const { assert!(O + 4 <= N) };
+        store!(self, O, "u32", word);
     }
 
     /// Stores eight bytes at `O` as they are in memory.

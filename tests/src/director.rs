@@ -15,9 +15,11 @@ use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_userspace::dataplane::counters::Sum;
-use lb_userspace::dataplane::loader::{Loaded, map_of};
+use lb_userspace::dataplane::loader::parse_over;
+use lb_userspace::dataplane::memory::Memory;
+use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
-use lb_userspace::dataplane::tables::{Maps, Pool, Tables, endpoint};
+use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 use lb_userspace::model::ServiceKey;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -93,10 +95,11 @@ impl Director {
             timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; 16]),
             ..Settings::default()
         };
-        let mut object = Loaded::load_unpinned(&geometry, &settings).expect("the director's object loads (as root?)");
+        let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
+        let mut object =
+            parse_over(objects::DIRECTOR, &memory, &geometry, &settings, &[]).expect("the director's object is whole");
         program(&mut object).load().expect("the verifier takes the director");
-        let maps = Maps::of(|name| map_of(&object, name)).expect("its maps can be mapped");
-        let mut tables = Tables::adopt(maps, geometry).expect("empty tables");
+        let mut tables = Tables::adopt(&memory, geometry).expect("empty tables");
         tables.set_settings(&settings);
         Self { object, tables }
     }

@@ -131,7 +131,7 @@ impl Meta {
         )
     }
 
-    /// Service number, 0..2^14.
+    /// Service number, 1..2^14. 0 for an entry that is free or being written: no service has it.
     #[inline(always)]
     pub const fn service(self) -> u32 {
         (self.0 >> SERVICE_SHIFT) as u32
@@ -179,6 +179,16 @@ impl Meta {
     #[inline(always)]
     pub const fn same_identity(self, other: Self) -> bool {
         (self.0 ^ other.0) & IDENTITY_MASK == 0
+    }
+
+    /// Seen at `now` (below 2^22) already, in a state that its packets do not change, closing and opening ones aside: nothing to write.
+    #[inline(always)]
+    pub const fn is_steady(self, now: u32) -> bool {
+        // What remains of the difference is 0 for an established connection, the difference of the two states for a UDP flow.
+        const EXPECTED: u64 = (State::Established as u64) << STATE_SHIFT;
+        const UDP: u64 = (State::Established as u64 ^ State::Udp as u64) << STATE_SHIFT;
+        let difference = (self.0 ^ EXPECTED ^ now as u64) & (STATE_MASK << STATE_SHIFT | SEEN_MASK);
+        difference == 0 || difference == UDP
     }
 
     /// The same connection in `state`, seen at `now`.
@@ -294,5 +304,17 @@ mod tests {
         assert!(!Meta::FREE.is_live());
         assert!(!Meta::BUSY.is_live());
         assert!(Meta::new(0, 0, State::SynRecv, 0).is_live());
+        assert_eq!((Meta::FREE.service(), Meta::BUSY.service()), (0, 0));
+    }
+
+    #[test]
+    fn steady_is_established_or_udp_and_seen_now() {
+        for bits in 1..11 {
+            let state = State::from_bits(bits);
+            assert_eq!(Meta::new(1, 2, state, 7).is_steady(7), state == State::Established, "{state:?}");
+        }
+        assert!(Meta::new(1, 2, State::Udp, 7).is_steady(7));
+        assert!(Meta::new(1, 2, State::Udp, 0x3f_ffff).is_steady(0x3f_ffff));
+        assert!(!Meta::new(1, 2, State::Established, 7).is_steady(8) && !Meta::BUSY.is_steady(0));
     }
 }

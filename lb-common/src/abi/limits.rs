@@ -14,6 +14,10 @@ pub const SH_SLOTS: u32 = 256;
 pub const MH_SLOTS: u32 = 4093;
 /// Ring slots (u16 member indices) that one array value holds: 64 bytes, since the kernel rounds every value up to 8 bytes.
 pub const RING_LINE: u32 = 32;
+/// Lines of all rings: 1024 Maglev rings of 128; a source-hash ring takes 8.
+pub const RING_LINES: u32 = 1 << 17;
+/// Configurations: each service has one, and a second while it changes.
+pub const CONFIGS: u32 = 2 * MAX_SERVICES;
 /// 802.1Q tags read before the IP header: one customer tag inside one service tag (802.1ad).
 pub const MAX_VLAN_TAGS: usize = 2;
 /// IPv6 extension headers read before the transport header. RFC 8200 names 6 kinds, Destination Options may come twice.

@@ -10,10 +10,11 @@ pub mod names;
 pub mod real;
 pub mod service;
 pub mod settings;
+pub mod tables;
 pub mod verdict;
 
 #[cfg(feature = "user")]
 mod pod;
 
 /// Goes up with every change of a table's shape or meaning. Pinned maps carry it; a daemon refuses or migrates another version.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;

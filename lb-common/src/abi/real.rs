@@ -26,16 +26,17 @@ pub mod disposition {
     pub const DRAIN: u8 = 5;
 }
 
-/// A real server. User space changes it by whole aligned 8-byte stores: a new destination MAC is one of them.
+/// A real server. User space changes it by whole aligned 8-byte stores: a new destination MAC is one of them. The first twelve bytes are
+/// the Ethernet header that direct routing writes, stored as they are loaded.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Real {
     /// MAC of the next hop.
     pub destination_mac: [u8; 6],
-    /// Largest IP packet the egress interface takes, in bytes.
-    pub mtu: u16,
     /// MAC of our own egress interface.
     pub source_mac: [u8; 6],
+    /// Largest IP packet the egress interface takes, in bytes.
+    pub mtu: u16,
     /// [`method`].
     pub method: u8,
     /// [`disposition`].

@@ -64,7 +64,19 @@ verdicts! {
     17 RealDown             Drop     "real-down"              "Its connection leads to a real that failed its check, and the service drops these."
     18 RealUnresolved       Drop     "real-unresolved"        "Its real's MAC or route is unknown: dropped."
     19 NoHeadroom           Drop     "no-headroom"            "The NIC left no room before the packet for a tunnel header: dropped."
-    20 Internal             Drop     "internal"               "A table index was out of its range, which must not happen: dropped."
+    20 Internal             Drop     "internal"               "A table holds a number that no version of XVS writes: dropped."
+}
+
+impl Verdict {
+    /// The verdict on a packet that goes the same way out of another NIC.
+    #[inline(always)]
+    pub const fn redirected(self) -> Self {
+        match self {
+            Self::Direct => Self::DirectRedirect,
+            Self::Tunnel => Self::TunnelRedirect,
+            other => other,
+        }
+    }
 }
 
 const _: () = assert!(Verdict::ALL.len() <= super::counters::VERDICT_SLOTS as usize);

@@ -11,27 +11,33 @@ const fn round(word: u64, multiplier: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// Hash of a connection key of one word. [`buckets`] picks two buckets by different bits of it.
+/// Hash of a connection key of one word, of which [`first_bucket`] and [`second_bucket`] take different bits. The secret's second half
+/// is odd, since it multiplies.
 #[inline(always)]
 pub const fn flow_v4(key: u64, service: u32, secret: [u64; 2]) -> u64 {
-    let word = round(key ^ secret[0], secret[1] | 1);
+    let word = round(key ^ secret[0], secret[1]);
     round(word ^ (service as u64) << 17, GOLDEN).wrapping_mul(PI | 1)
 }
 
 /// Hash of a connection key of three words.
 #[inline(always)]
 pub const fn flow_v6(key: [u64; 3], service: u32, secret: [u64; 2]) -> u64 {
-    let mut word = round(key[0] ^ secret[0], secret[1] | 1);
-    word = round(word ^ key[1], secret[1] | 1);
+    let mut word = round(key[0] ^ secret[0], secret[1]);
+    word = round(word ^ key[1], secret[1]);
     flow_v4(word ^ key[2], service, secret)
 }
 
-/// The two buckets of a connection, below `mask + 1`, a power of two of at least 2. They differ.
+/// The first of a connection's two buckets, below `mask + 1`, a power of two of at least 2.
 #[inline(always)]
-pub const fn buckets(hash: u64, mask: u32) -> (u32, u32) {
-    let first = (hash >> 32) as u32 & mask;
-    let second = (hash >> 8) as u32 & mask;
-    (first, if second == first { first ^ 1 } else { second })
+pub const fn first_bucket(hash: u64, mask: u64) -> u64 {
+    hash >> 32 & mask
+}
+
+/// The second one, which differs from the first.
+#[inline(always)]
+pub const fn second_bucket(hash: u64, mask: u64) -> u64 {
+    let (first, second) = (first_bucket(hash, mask), hash >> 8 & mask);
+    if second == first { first ^ 1 } else { second }
 }
 
 /// Bits of a flow's hash that a tunnel's outer source may carry. They say nothing about the bucket key.
@@ -121,7 +127,7 @@ mod tests {
         for flow in 0..(BUCKETS as u64 * 8) {
             let (client, port) = (0x0a00_0000 + (flow >> 8), flow & 0xff);
             let hash = flow_v4(client | (port << 32) | (80 << 48), 3, [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
-            filled[buckets(hash, BUCKETS as u32 - 1).0 as usize] += 1;
+            filled[first_bucket(hash, BUCKETS as u64 - 1) as usize] += 1;
         }
         // Chi-square against a uniform spread: expectation BUCKETS - 1, standard deviation sqrt(2 * BUCKETS) = 90.
         let chi: f64 = filled.iter().map(|&n| (f64::from(n) - 8.0).powi(2) / 8.0).sum();
@@ -131,8 +137,8 @@ mod tests {
     #[test]
     fn the_two_buckets_differ() {
         for hash in 0..10_000u64 {
-            let (first, second) = buckets(hash.wrapping_mul(GOLDEN), 1);
-            assert_ne!(first, second);
+            let hash = hash.wrapping_mul(GOLDEN);
+            assert_ne!(first_bucket(hash, 1), second_bucket(hash, 1));
         }
     }
 }

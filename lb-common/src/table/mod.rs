@@ -58,7 +58,7 @@ pub struct Claimed<S> {
     pub evicted: Option<Meta>,
 }
 
-/// The connection of `service` with `key`, if `bucket` holds it.
+/// The connection of `service` with `key`, if `bucket` holds it. No service has number 0, which free and busy entries show.
 #[inline(always)]
 pub fn find<B: Bucket>(bucket: B, key: <B::Slot as Slot>::Key, service: u32) -> Option<Found<B::Slot>> {
     let mut index = 0;
@@ -67,7 +67,7 @@ pub fn find<B: Bucket>(bucket: B, key: <B::Slot as Slot>::Key, service: u32) -> 
         // A hint only: the key of a free or half-written entry may match too.
         if slot.key_is(key) {
             let meta = slot.meta();
-            if meta.is_live() && meta.service() == service && slot.key_is(key) && slot.meta().same_identity(meta) {
+            if meta.service() == service && slot.key_is(key) && slot.meta().same_identity(meta) {
                 return Some(Found { slot, meta });
             }
         }

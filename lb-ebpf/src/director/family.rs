@@ -12,6 +12,7 @@ use lb_common::wire::{ipv4, ipv6};
 use lb_ebpf::packet::Frame;
 
 use crate::maps::{connections, services, settings};
+use crate::stage::schedule;
 
 /// An address family as the stages see it.
 pub(crate) trait Family {
@@ -27,11 +28,15 @@ pub(crate) trait Family {
     fn service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
     fn protocol(ip: &Self::Header) -> u8;
     fn length(ip: &Self::Header) -> u32;
-    fn client(flow: &Flow<Self::Header>) -> Client;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
+    /// The client of a connection, as schedulers hash it.
+    fn client(key: Self::Key) -> Client;
     fn hash(key: Self::Key, service: u32) -> u64;
-    fn bucket(index: u32) -> Option<Self::Bucket>;
-    fn bucket_mask() -> u32;
+    /// The bucket at an index that is masked by [`Family::bucket_mask`].
+    fn bucket(index: u64) -> Self::Bucket;
+    fn bucket_mask() -> u64;
+    /// Begins a connection ([`crate::stage::schedule`]), out of line.
+    fn begin(key: Self::Key, target: Target, opening: u64) -> u32;
     /// What a tunnel's outer header takes from the packet at `offset`.
     fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
 
@@ -69,24 +74,28 @@ impl Family for V4 {
         u32::from(ip.total_length)
     }
     #[inline(always)]
-    fn client(flow: &Flow<ipv4::Header>) -> Client {
-        Client { address: u32::from_be(flow.ip.source), port: u16::from_be(flow.transport.source_port()) }
-    }
-    #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
         KeyV4::new(flow.ip.source, flow.transport.ports)
+    }
+    #[inline(always)]
+    fn client(KeyV4(key): KeyV4) -> Client {
+        Client { address: u32::from_be(key as u32), port: u16::from_be((key >> 32) as u16) }
     }
     #[inline(always)]
     fn hash(key: KeyV4, service: u32) -> u64 {
         hash::flow_v4(key.0, service, settings::hash_key())
     }
     #[inline(always)]
-    fn bucket(index: u32) -> Option<connections::BucketV4> {
+    fn bucket(index: u64) -> connections::BucketV4 {
         connections::bucket_v4(index)
     }
     #[inline(always)]
-    fn bucket_mask() -> u32 {
+    fn bucket_mask() -> u64 {
         settings::bucket_mask_v4()
+    }
+    #[inline(always)]
+    fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
+        schedule::xvs_begin_v4(key.0, target.0, opening)
     }
     #[inline(always)]
     fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
@@ -116,26 +125,30 @@ impl Family for V6 {
         ip.total_length
     }
     #[inline(always)]
-    fn client(flow: &Flow<ipv6::Header>) -> Client {
-        let folded = flow.ip.source[0] ^ flow.ip.source[1];
-        let folded = (folded ^ (folded >> 32)) as u32;
-        Client { address: u32::from_be(folded), port: u16::from_be(flow.transport.source_port()) }
-    }
-    #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {
         KeyV6::new(flow.ip.source, flow.transport.ports)
+    }
+    #[inline(always)]
+    fn client(KeyV6([upper, lower, ports]): KeyV6) -> Client {
+        let folded = upper ^ lower;
+        let folded = (folded ^ (folded >> 32)) as u32;
+        Client { address: u32::from_be(folded), port: u16::from_be(ports as u16) }
     }
     #[inline(always)]
     fn hash(key: KeyV6, service: u32) -> u64 {
         hash::flow_v6(key.0, service, settings::hash_key())
     }
     #[inline(always)]
-    fn bucket(index: u32) -> Option<connections::BucketV6> {
+    fn bucket(index: u64) -> connections::BucketV6 {
         connections::bucket_v6(index)
     }
     #[inline(always)]
-    fn bucket_mask() -> u32 {
+    fn bucket_mask() -> u64 {
         settings::bucket_mask_v6()
+    }
+    #[inline(always)]
+    fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {
+        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2], target.0, opening)
     }
     #[inline(always)]
     fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {

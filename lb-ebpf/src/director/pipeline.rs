@@ -12,76 +12,74 @@ use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
-use crate::maps::reals::Chosen;
-use crate::stage::forward::Exit;
 use crate::stage::{account, connection, forward, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
 #[inline(always)]
 pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
-    let exit = frame(ctx);
-    account::verdict(exit.verdict);
-    match exit.verdict.action() {
-        Action::Tx => xdp_action::XDP_TX,
-        Action::Redirect => lb_ebpf::helpers::redirect(exit.ifindex),
-        Action::Pass => xdp_action::XDP_PASS,
+    let verdict = match frame(ctx) {
+        Ok(action) => return action,
+        Err(verdict) => verdict,
+    };
+    account::ended(verdict);
+    match verdict.action() {
         Action::Drop => xdp_action::XDP_DROP,
+        _ => xdp_action::XDP_PASS,
     }
 }
 
 #[inline(always)]
-fn frame(ctx: *mut xdp_md) -> Exit {
+fn frame(ctx: *mut xdp_md) -> Result<u32, Verdict> {
     let packet = crate::stage::packet(ctx);
-    let link = match ethernet::parse(&packet) {
-        Ok(link) => link,
-        Err(verdict) => return Exit::of(verdict),
-    };
-    let result = match link.ethertype {
+    let link = ethernet::parse(&packet)?;
+    match link.ethertype {
         ethernet::IPV4 => parse_and_balance::<V4>(ctx, &packet, link.payload),
         ethernet::IPV6 => parse_and_balance::<V6>(ctx, &packet, link.payload),
         _ => Err(Verdict::NotIp),
-    };
-    match result {
-        Ok(exit) => exit,
-        Err(verdict) => Exit::of(verdict),
     }
 }
 
 #[inline(always)]
-fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<Exit, Verdict> {
-    F::parse(packet, offset, Parsed::<F> { ctx, offset, family: PhantomData })
+fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<u32, Verdict> {
+    F::parse(packet, offset, Parsed::<F> { ctx, packet, offset, family: PhantomData })
 }
 
 /// A packet whose headers have been read.
-struct Parsed<F> {
+struct Parsed<'a, F> {
     ctx: *mut xdp_md,
+    packet: &'a Frame,
     offset: usize,
     family: PhantomData<F>,
 }
 
-impl<F: Family> Then<F::Header> for Parsed<F> {
-    type Out = Exit;
+impl<F: Family> Then<F::Header> for Parsed<'_, F> {
+    type Out = u32;
 
     #[inline(always)]
-    fn flow(self, flow: Flow<F::Header>) -> Result<Exit, Verdict> {
-        balance::<F>(self.ctx, &flow, self.offset)
+    fn flow(self, flow: Flow<F::Header>) -> Result<u32, Verdict> {
+        balance::<F>(self.ctx, self.packet, &flow, self.offset)
     }
 
     #[inline(always)]
-    fn unbalanced(self, ip: F::Header, verdict: Verdict) -> Result<Exit, Verdict> {
+    fn unbalanced(self, ip: F::Header, verdict: Verdict) -> Result<u32, Verdict> {
         Err(service::unbalanced::<F>(&ip, verdict))
     }
 }
 
 #[inline(always)]
-fn balance<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, offset: usize) -> Result<Exit, Verdict> {
+fn balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, flow: &Flow<F::Header>, offset: usize) -> Result<u32, Verdict> {
     let target = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?;
-    let place = connection::Place::<F>::of(flow, target.service());
+    let place = connection::Place::<F>::of(F::key(flow), target.service());
     let real = match connection::follow(flow, &place)? {
         Some(real) => real,
-        None => Chosen::of(schedule::new_connection(flow, target, &place)?)?,
+        None => schedule::new_connection(flow, target, &place)?,
     };
-    let exit = forward::to_real::<F>(ctx, flow, real.entry, place.hash, offset)?;
-    account::forwarded(real.number, F::length(&flow.ip));
-    Ok(exit)
+    let verdict = forward::to_real::<F>(ctx, packet, flow, real.entry, place.hash, offset)?;
+    if forward::is_same_nic(ctx, real.entry) {
+        account::forwarded(real.number, F::length(&flow.ip), verdict);
+        Ok(xdp_action::XDP_TX)
+    } else {
+        account::forwarded(real.number, F::length(&flow.ip), verdict.redirected());
+        Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()))
+    }
 }

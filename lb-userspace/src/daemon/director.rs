@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aya::maps::MapData;
+use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
-use lb_common::abi::{LAYOUT_VERSION, names};
+use lb_common::abi::tables::Table;
 use tokio::sync::watch;
 
 use super::store::{Saved, Store};
@@ -19,8 +19,9 @@ use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::connections::Sweep;
 use crate::dataplane::loader::{Loaded, Mode};
 use crate::dataplane::mapped::Mapped;
+use crate::dataplane::memory::from_pin;
 use crate::dataplane::pins::{Geometry, Pins};
-use crate::dataplane::tables::{Maps, Tables};
+use crate::dataplane::tables::Tables;
 use crate::dataplane::{DataplaneError, cpus, objects};
 use crate::model::{HealthSpec, Probe, Spec, edit, validate};
 use crate::reconcile::changes::changes;
@@ -65,7 +66,7 @@ impl Director {
         pins.prepare()?;
         let mut clock = Clock::load()?;
         let mut warnings = Vec::new();
-        let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?);
+        let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?)?;
         let adopted = adopted(&pins)?;
         if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
             let connections = u64::from(kept.buckets_v4) * 2;
@@ -85,7 +86,7 @@ impl Director {
             pins.remove_maps()?;
         }
         let loaded = loaded?;
-        let mut tables = Tables::adopt(Maps::of(|name| loaded.map(name))?, geometry)?;
+        let mut tables = Tables::adopt(loaded.memory(), geometry)?;
         if is_new {
             tables.set_settings(&settings);
         }
@@ -371,9 +372,9 @@ fn new_settings(clock: &mut Clock) -> Result<Settings, DataplaneError> {
 /// has ever used them, so they are made anew.
 fn adopted(pins: &Pins) -> Result<Option<(Geometry, Settings)>, DataplaneError> {
     let Some(geometry) = pins.existing(cpus()?)? else { return Ok(None) };
-    let path = pins.map(names::SETTINGS);
-    let map = MapData::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-    let settings: Settings = Mapped::of(&map)?.read(0).unwrap_or_default();
+    let path = pins.map(Table::Settings);
+    let map = Mapped::of(&from_pin(&path)?, geometry.layout(Table::Settings))?;
+    let settings: Settings = map.read(0).unwrap_or_default();
     match settings.layout_version {
         LAYOUT_VERSION => Ok(Some((geometry, settings))),
         0 => pins.remove_maps().map(|()| None),

@@ -7,19 +7,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use aya::maps::{Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::limits::MAX_SERVICES;
-use lb_common::abi::names::{PINNED, PROGRAM_DIRECTOR};
+use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_common::abi::settings::Settings;
 use nix::net::if_::if_nametoindex;
 
+use super::memory::Memory;
 use super::pins::{Geometry, Pins, interface_name};
-use super::{DataplaneError, objects};
+use super::{DataplaneError, placeholders};
 
 /// How a program is to be attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +34,7 @@ pub enum Mode {
 /// The loaded program and what it is attached to.
 pub struct Loaded {
     object: Ebpf,
+    memory: Memory,
     links: BTreeMap<String, Attached>,
 }
 
@@ -64,68 +64,15 @@ impl Loaded {
         settings: &Settings,
         verifier_log: &Path,
     ) -> Result<Self, DataplaneError> {
-        let mut object = Self::loader(Some(pins), geometry, settings, object)?;
+        let memory = Memory::pinned(pins, geometry)?;
+        let mut object = parse(object, &memory, geometry, settings, &mut EbpfLoader::new())?;
         program(&mut object)?.load().map_err(|error| refused(&error, verifier_log))?;
-        Ok(Self { object, links: BTreeMap::new() })
+        Ok(Self { object, memory, links: BTreeMap::new() })
     }
 
-    /// The program over maps of its own, pinned nowhere: what tests and benchmarks run.
-    pub fn load_unpinned(geometry: &Geometry, settings: &Settings) -> Result<Ebpf, DataplaneError> {
-        Self::loader(None, geometry, settings, objects::DIRECTOR)
-    }
-
-    /// Another object with the director's tables, its other maps sized by `sizes`: the benchmark's.
-    pub fn load_other(
-        object: &[u8],
-        geometry: &Geometry,
-        settings: &Settings,
-        sizes: &[(&str, u32)],
-    ) -> Result<Ebpf, DataplaneError> {
-        Self::loader_with(None, geometry, settings, object, sizes)
-    }
-
-    fn loader(
-        pins: Option<&Pins>,
-        geometry: &Geometry,
-        settings: &Settings,
-        object: &[u8],
-    ) -> Result<Ebpf, DataplaneError> {
-        Self::loader_with(pins, geometry, settings, object, &[])
-    }
-
-    fn loader_with(
-        pins: Option<&Pins>,
-        geometry: &Geometry,
-        settings: &Settings,
-        object: &[u8],
-        others: &[(&str, u32)],
-    ) -> Result<Ebpf, DataplaneError> {
-        let paths: Vec<_> = PINNED.iter().filter_map(|name| pins.map(|pins| (*name, pins.map(name)))).collect();
-        let (mask_v4, mask_v6) = (geometry.buckets_v4 - 1, geometry.buckets_v6 - 1);
-        let mut loader = EbpfLoader::new();
-        for (name, entries) in geometry.sizes() {
-            loader.map_max_entries(name, entries);
-        }
-        for (name, entries) in others {
-            loader.map_max_entries(name, *entries);
-        }
-        for (name, path) in &paths {
-            loader.map_pin_path(name, path);
-        }
-        loader
-            .override_global("TICK_SHIFT", &settings.tick_shift, true)
-            .override_global("HASH_KEY_0", &settings.hash_key[0], true)
-            .override_global("HASH_KEY_1", &settings.hash_key[1], true)
-            .override_global("BUCKET_MASK_V4", &mask_v4, true)
-            .override_global("BUCKET_MASK_V6", &mask_v6, true)
-            .override_global("REAL_CAPACITY", &geometry.reals, true)
-            .override_global("SERVICE_CAPACITY", &MAX_SERVICES, true);
-        loader.load(object).map_err(|e| DataplaneError::other("loading the director's tables", chain(&e)))
-    }
-
-    /// A map of the object.
-    pub fn map(&self, name: &str) -> Result<&MapData, DataplaneError> {
-        map_of(&self.object, name)
+    /// Its tables.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Attaches to an interface, or takes the place of the program on the link that is pinned for it.
@@ -179,12 +126,31 @@ impl Loaded {
     }
 }
 
-/// A map of a loaded object, whatever its type.
-pub fn map_of<'a>(object: &'a Ebpf, name: &str) -> Result<&'a MapData, DataplaneError> {
-    match object.map(name) {
-        Some(Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
-        _ => Err(DataplaneError::other(format!("map {name}"), "not in the object")),
+/// An object over the director's tables, not yet given to the kernel: what tests and benchmarks run. `sizes` are those of other maps
+/// that the object may have.
+pub fn parse_over(
+    object: &[u8],
+    memory: &Memory,
+    geometry: &Geometry,
+    settings: &Settings,
+    sizes: &[(&str, u32)],
+) -> Result<Ebpf, DataplaneError> {
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in sizes {
+        loader.map_max_entries(name, *entries);
     }
+    parse(object, memory, geometry, settings, &mut loader)
+}
+
+fn parse(
+    object: &[u8],
+    memory: &Memory,
+    geometry: &Geometry,
+    settings: &Settings,
+    loader: &mut EbpfLoader<'_>,
+) -> Result<Ebpf, DataplaneError> {
+    let filled = placeholders::fill(object, memory, geometry, settings)?;
+    loader.load(&filled).map_err(|e| DataplaneError::other("the director's object", chain(&e)))
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
@@ -276,7 +242,7 @@ fn refused(error: &ProgramError, log: &Path) -> DataplaneError {
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

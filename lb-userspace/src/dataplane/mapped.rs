@@ -10,7 +10,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::DataplaneError;
 
-/// A mapped array map, as words.
+/// A mapped table, as words.
 pub struct Mapped {
     memory: MmapRaw,
     /// Words of one value.
@@ -24,30 +24,26 @@ pub trait Words: aya::Pod {}
 impl<T: aya::Pod> Words for T {}
 
 impl Mapped {
-    /// Maps an array map made with `BPF_F_MMAPABLE`.
-    pub fn of(map: &MapData) -> Result<Self, DataplaneError> {
-        let info = map.info().map_err(|e| DataplaneError::other("map information", e))?;
-        // The kernel rounds each value up to eight bytes.
-        let stride = (info.value_size() as usize).div_ceil(8);
-        let values = info.max_entries() as usize;
+    /// Maps a table's map as `layout` says: bytes of a value, a multiple of eight, and number of values.
+    pub fn of(map: &MapData, (size, values): (usize, u32)) -> Result<Self, DataplaneError> {
         let memory = MmapOptions::new()
-            .len(stride * 8 * values)
+            .len(size * values as usize)
             .map_raw(map.fd().as_fd().as_raw_fd())
-            .map_err(|e| DataplaneError::other(format!("mapping {}", info.name_as_str().unwrap_or("a map")), e))?;
-        Ok(Self { memory, stride, values })
+            .map_err(|e| DataplaneError::other("mapping a table", e))?;
+        Ok(Self { memory, stride: size / 8, values: values as usize })
     }
 
-    /// Number of values.
+    /// Number of the table's values.
     pub fn len(&self) -> usize {
         self.values
     }
 
-    /// True for a map without values, which the kernel does not make.
+    /// True for a table without values, which nobody makes.
     pub fn is_empty(&self) -> bool {
         self.values == 0
     }
 
-    /// Every word of the map.
+    /// Every word of the table.
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, readable, writable and `stride * 8 * values` bytes long, and lives as long as `self`.
         // The kernel and other processes change it only by aligned accesses of whole words (the counters' too), which is what

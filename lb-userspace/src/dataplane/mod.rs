@@ -1,6 +1,7 @@
 //! The tables behind the XDP program: the only code that writes maps.
 //!
-//! [`pins`] knows every bpffs path and checks what it finds there, [`loader`] loads and attaches, [`mapped`] is the memory itself,
+//! [`pins`] knows every bpffs path and checks what it finds there, [`memory`] makes or finds the tables' maps, [`placeholders`] writes
+//! their addresses into the program, [`loader`] loads and attaches it, [`mapped`] is the memory as user space sees it,
 //! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections, [`counters`] sums.
 //! Nothing here decides what should be: that is `reconcile`.
 
@@ -11,8 +12,10 @@ pub mod connections;
 pub mod counters;
 pub mod loader;
 pub mod mapped;
+pub mod memory;
 pub mod objects;
 pub mod pins;
+pub(crate) mod placeholders;
 pub mod ranges;
 pub mod tables;
 

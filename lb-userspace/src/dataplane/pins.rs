@@ -1,18 +1,19 @@
 //! Every bpffs path, and what must be found there.
 //!
-//! aya takes a pinned map as it is, whatever its shape. So before anything is loaded each pin is compared with what this version
-//! makes: type, key, value, number of entries and flags. Table sizes are kept as they were made.
+//! Before anything is loaded each pin is compared with what this version makes: type, size and flags. Table sizes are kept as they
+//! were made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
-use lb_common::abi::limits::{MAX_SERVICES, MH_SLOTS, RING_LINE};
+use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES};
 use lb_common::abi::real::Real;
 use lb_common::abi::service::{BUCKETS, Config, Cursor, Member, RingLine};
 use lb_common::abi::settings::Settings;
-use lb_common::abi::{LAYOUT_VERSION, connection, names, service};
+use lb_common::abi::tables::Table;
+use lb_common::abi::{LAYOUT_VERSION, connection, service};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -25,7 +26,7 @@ pub struct Geometry {
     pub buckets_v4: u32,
     /// Buckets of the IPv6 connection table, a power of two; four connections each.
     pub buckets_v6: u32,
-    /// Real servers.
+    /// Real servers, a power of two.
     pub reals: u32,
     /// Possible CPUs.
     pub cpus: u32,
@@ -37,15 +38,19 @@ pub struct Pins {
     directory: PathBuf,
 }
 
-const ARRAY: u32 = 2;
-const PERCPU_ARRAY: u32 = 6;
-const MMAPABLE: u32 = 1 << 10;
+/// `BPF_MAP_TYPE_ARRAY`.
+pub(super) const ARRAY: u32 = 2;
+/// `BPF_F_MMAPABLE`: user space maps the memory.
+pub(super) const MMAPABLE: u32 = 1 << 10;
+
+/// What the verifier lets an index add to an address: a table is smaller (`BPF_MAX_VAR_OFF`).
+const MAX_TABLE: u64 = 1 << 29;
 
 /// A map's shape as the kernel tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     kind: u32,
-    value_size: u32,
+    value_size: u64,
     entries: u32,
     flags: u32,
 }
@@ -53,47 +58,61 @@ struct Shape {
 // === impl Geometry ===
 
 impl Geometry {
-    /// Room for `connections` in each family at a load of at most one half, for `reals` real servers.
-    pub fn for_connections(connections: u32, reals: u32, cpus: u32) -> Self {
+    /// Room for `connections` in each family at a load of at most one half, for `reals` real servers at least.
+    pub fn for_connections(connections: u32, reals: u32, cpus: u32) -> Result<Self, DataplaneError> {
         let buckets = (connections.max(8).div_ceil(2)).next_power_of_two();
-        Self { buckets_v4: buckets, buckets_v6: buckets, reals, cpus }
+        let geometry = Self { buckets_v4: buckets, buckets_v6: buckets, reals: reals.max(2).next_power_of_two(), cpus };
+        match Table::ALL.into_iter().find(|table| geometry.bytes(*table) > MAX_TABLE) {
+            None => Ok(geometry),
+            Some(table) => Err(DataplaneError::Full(format!(
+                "{connections} connections of each family and {reals} reals are too many: table {} would take {} MiB, \
+                 the kernel's verifier allows {}; {}",
+                table.name(),
+                geometry.bytes(table) >> 20,
+                MAX_TABLE >> 20,
+                match table {
+                    Table::RealCounters => format!("fewer reals fit ({cpus} CPUs have counters of each)"),
+                    _ => format!("up to {} connections fit", MAX_TABLE / size_of::<connection::BucketV6>() as u64 * 2),
+                }
+            ))),
+        }
     }
 
-    /// Members and ring lines for all services: each service may have a ring, each real is a member twice while a change is under way.
-    fn members(&self) -> u32 {
-        self.reals * 2
+    /// CPUs that per-CPU tables have room for: a power of two, so that a mask is enough to stay inside.
+    pub fn cpu_places(&self) -> u32 {
+        self.cpus.next_power_of_two()
     }
 
-    fn ring_lines(&self) -> u32 {
-        // 1024 Maglev rings of 128 lines; a source-hash ring takes 8.
-        MH_SLOTS.div_ceil(RING_LINE) * 1024
+    /// Bytes of a value of a table, and how many there are.
+    pub fn layout(&self, table: Table) -> (usize, u32) {
+        match table {
+            Table::Settings => (size_of::<Settings>(), 1),
+            Table::ConnectionsV4 => (size_of::<connection::BucketV4>(), self.buckets_v4),
+            Table::ConnectionsV6 => (size_of::<connection::BucketV6>(), self.buckets_v6),
+            Table::ServicesV4 => (size_of::<service::BucketV4>(), BUCKETS),
+            Table::ServicesV6 => (size_of::<service::BucketV6>(), BUCKETS),
+            Table::Configs => (size_of::<Config>(), CONFIGS),
+            // Each real is a member twice while a change is under way.
+            Table::Members => (size_of::<Member>(), self.reals * 2),
+            Table::Rings => (size_of::<RingLine>(), RING_LINES),
+            Table::Reals => (size_of::<Real>(), self.reals),
+            Table::Loads => (size_of::<u64>(), self.reals),
+            Table::Cursors => (size_of::<Cursor>(), self.cpu_places() * MAX_SERVICES),
+            Table::Verdicts => (size_of::<u64>(), self.cpu_places() * VERDICT_SLOTS),
+            Table::ServiceCounters => (size_of::<Counters>(), self.cpu_places() * MAX_SERVICES),
+            Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
+        }
     }
 
-    /// Name and shape of every pinned map.
-    fn shapes(&self) -> [(&'static str, Shape); 14] {
-        let array =
-            |value_size: usize, entries| Shape { kind: ARRAY, value_size: value_size as u32, entries, flags: MMAPABLE };
-        [
-            (names::SETTINGS, array(size_of::<Settings>(), 1)),
-            (names::CONNECTIONS_V4, array(size_of::<connection::BucketV4>(), self.buckets_v4)),
-            (names::CONNECTIONS_V6, array(size_of::<connection::BucketV6>(), self.buckets_v6)),
-            (names::SERVICES_V4, array(size_of::<service::BucketV4>(), BUCKETS)),
-            (names::SERVICES_V6, array(size_of::<service::BucketV6>(), BUCKETS)),
-            (names::CONFIGS, array(size_of::<Config>(), 2 * MAX_SERVICES)),
-            (names::MEMBERS, array(size_of::<Member>(), self.members())),
-            (names::RINGS, array(size_of::<RingLine>(), self.ring_lines())),
-            (names::REALS, array(size_of::<Real>(), self.reals)),
-            (names::LOADS, array(size_of::<u64>(), self.reals)),
-            (names::CURSORS, Shape { kind: PERCPU_ARRAY, flags: 0, ..array(size_of::<Cursor>(), MAX_SERVICES) }),
-            (names::VERDICTS, array(size_of::<u64>(), self.cpus * VERDICT_SLOTS)),
-            (names::SERVICE_COUNTERS, array(size_of::<Counters>(), self.cpus * MAX_SERVICES)),
-            (names::REAL_COUNTERS, array(size_of::<Counters>(), self.cpus * self.reals)),
-        ]
+    /// Bytes of a table.
+    pub fn bytes(&self, table: Table) -> u64 {
+        let (size, count) = self.layout(table);
+        size as u64 * u64::from(count)
     }
 
-    /// Number of entries of every pinned map.
-    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.shapes().into_iter().map(|(name, shape)| (name, shape.entries))
+    /// The shape of a table's map.
+    fn shape(&self, table: Table) -> Shape {
+        Shape { kind: ARRAY, value_size: self.bytes(table), entries: 1, flags: MMAPABLE }
     }
 }
 
@@ -111,8 +130,8 @@ impl Pins {
     }
 
     /// The pin of one map.
-    pub fn map(&self, name: &str) -> PathBuf {
-        self.maps().join(name)
+    pub fn map(&self, table: Table) -> PathBuf {
+        self.maps().join(table.name())
     }
 
     /// The pin of an interface's link. The index is part of the name: an interface that was made anew has a dead link here.
@@ -143,34 +162,42 @@ impl Pins {
     /// The geometry of the maps that are pinned, all checked; None when none is. A part of the maps is an error, unless nothing is
     /// attached: then a daemon was killed while it made them, no program has used them, and they are removed.
     pub fn existing(&self, cpus: u32) -> Result<Option<Geometry>, DataplaneError> {
-        let found: Vec<bool> = names::PINNED.iter().map(|name| self.map(name).exists()).collect();
+        let found = Table::ALL.map(|table| self.map(table).exists());
         if found.iter().all(|found| !found) {
             return Ok(None);
         }
         if let Some(missing) = found.iter().position(|found| !found) {
-            if fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none()) {
-                return self.remove_maps().map(|()| None);
-            }
             // A daemon died while it made them. Without a link no program uses the rest.
             if fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none()) {
                 return self.remove_maps().map(|()| None);
             }
             return Err(DataplaneError::Shape {
-                path: self.map(names::PINNED[missing]),
+                path: self.map(Table::ALL[missing]),
                 difference: "is missing beside others".to_owned(),
             });
         }
-        let entries = |name| self.shape(name).map(|shape| shape.entries);
+        let bytes = |table| self.shape(table).map(|shape| shape.value_size);
+        let count = |bytes: u64, size: usize| u32::try_from(bytes / size as u64).unwrap_or(u32::MAX);
         let geometry = Geometry {
-            buckets_v4: entries(names::CONNECTIONS_V4)?,
-            buckets_v6: entries(names::CONNECTIONS_V6)?,
-            reals: entries(names::REALS)?,
+            buckets_v4: count(bytes(Table::ConnectionsV4)?, size_of::<connection::BucketV4>()),
+            buckets_v6: count(bytes(Table::ConnectionsV6)?, size_of::<connection::BucketV6>()),
+            reals: count(bytes(Table::Reals)?, size_of::<Real>()),
             cpus,
         };
-        for (name, expected) in geometry.shapes() {
-            let found = self.shape(name)?;
+        for (table, count) in [
+            (Table::ConnectionsV4, geometry.buckets_v4),
+            (Table::ConnectionsV6, geometry.buckets_v6),
+            (Table::Reals, geometry.reals),
+        ] {
+            if !count.is_power_of_two() || count < 2 {
+                let difference = format!("{count} values, which is no power of two");
+                return Err(DataplaneError::Shape { path: self.map(table), difference });
+            }
+        }
+        for table in Table::ALL {
+            let (found, expected) = (self.shape(table)?, geometry.shape(table));
             if found != expected {
-                return Err(DataplaneError::Shape { path: self.map(name), difference: difference(found, expected) });
+                return Err(DataplaneError::Shape { path: self.map(table), difference: difference(found, expected) });
             }
         }
         Ok(Some(geometry))
@@ -178,8 +205,8 @@ impl Pins {
 
     /// Removes the maps' pins. For maps that no attached program uses.
     pub fn remove_maps(&self) -> Result<(), DataplaneError> {
-        for name in names::PINNED {
-            let path = self.map(name);
+        for table in Table::ALL {
+            let path = self.map(table);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(DataplaneError::other(path.display().to_string(), error));
@@ -190,11 +217,16 @@ impl Pins {
         Ok(())
     }
 
-    fn shape(&self, name: &str) -> Result<Shape, DataplaneError> {
-        let path = self.map(name);
+    fn shape(&self, table: Table) -> Result<Shape, DataplaneError> {
+        let path = self.map(table);
         let info = MapInfo::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
         let kind = info.map_type().map_err(|e| DataplaneError::other(path.display().to_string(), e))? as u32;
-        Ok(Shape { kind, value_size: info.value_size(), entries: info.max_entries(), flags: info.map_flags() })
+        Ok(Shape {
+            kind,
+            value_size: u64::from(info.value_size()),
+            entries: info.max_entries(),
+            flags: info.map_flags(),
+        })
     }
 }
 
@@ -211,10 +243,10 @@ pub fn interface_name(pin: &str) -> String {
 fn difference(found: Shape, expected: Shape) -> String {
     let mut parts = Vec::new();
     for (what, found, expected) in [
-        ("type", found.kind, expected.kind),
-        ("value size", found.value_size, expected.value_size),
-        ("entries", found.entries, expected.entries),
-        ("flags", found.flags, expected.flags),
+        ("type", u64::from(found.kind), u64::from(expected.kind)),
+        ("size", found.value_size, expected.value_size),
+        ("entries", u64::from(found.entries), u64::from(expected.entries)),
+        ("flags", u64::from(found.flags), u64::from(expected.flags)),
     ] {
         if found != expected {
             parts.push(format!("{what} {found}, this version has {expected}"));

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
-use aya::maps::MapData;
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
-use lb_common::abi::names;
 use lb_common::abi::real::{Load, Real, disposition, family};
 use lb_common::abi::service::{Config, Member, RING_EMPTY, RingLine, Target};
 use lb_common::abi::settings::Settings;
+use lb_common::abi::tables::Table;
 
 use super::DataplaneError;
 use super::addresses::Addresses;
 use super::mapped::Mapped;
+use super::memory::Memory;
 use super::pins::Geometry;
 use super::ranges::Ranges;
 use crate::model::ServiceKey;
@@ -86,23 +86,23 @@ pub struct Tables {
 // === impl Maps ===
 
 impl Maps {
-    /// Maps every table that `map` can name.
-    pub fn of<'a>(map: impl Fn(&str) -> Result<&'a MapData, DataplaneError>) -> Result<Self, DataplaneError> {
-        let mapped = |name| Mapped::of(map(name)?);
+    /// Maps every table.
+    fn of(memory: &Memory, geometry: &Geometry) -> Result<Self, DataplaneError> {
+        let mapped = |table| Mapped::of(memory.map(table), geometry.layout(table));
         Ok(Self {
-            settings: mapped(names::SETTINGS)?,
-            connections_v4: mapped(names::CONNECTIONS_V4)?,
-            connections_v6: mapped(names::CONNECTIONS_V6)?,
-            services_v4: mapped(names::SERVICES_V4)?,
-            services_v6: mapped(names::SERVICES_V6)?,
-            configs: mapped(names::CONFIGS)?,
-            members: mapped(names::MEMBERS)?,
-            rings: mapped(names::RINGS)?,
-            reals: mapped(names::REALS)?,
-            loads: mapped(names::LOADS)?,
-            verdicts: mapped(names::VERDICTS)?,
-            service_counters: mapped(names::SERVICE_COUNTERS)?,
-            real_counters: mapped(names::REAL_COUNTERS)?,
+            settings: mapped(Table::Settings)?,
+            connections_v4: mapped(Table::ConnectionsV4)?,
+            connections_v6: mapped(Table::ConnectionsV6)?,
+            services_v4: mapped(Table::ServicesV4)?,
+            services_v6: mapped(Table::ServicesV6)?,
+            configs: mapped(Table::Configs)?,
+            members: mapped(Table::Members)?,
+            rings: mapped(Table::Rings)?,
+            reals: mapped(Table::Reals)?,
+            loads: mapped(Table::Loads)?,
+            verdicts: mapped(Table::Verdicts)?,
+            service_counters: mapped(Table::ServiceCounters)?,
+            real_counters: mapped(Table::RealCounters)?,
         })
     }
 }
@@ -111,7 +111,8 @@ impl Maps {
 
 impl Tables {
     /// The rows of tables as they are, empty or left by an earlier daemon.
-    pub fn adopt(maps: Maps, geometry: Geometry) -> Result<Self, DataplaneError> {
+    pub fn adopt(memory: &Memory, geometry: Geometry) -> Result<Self, DataplaneError> {
+        let maps = Maps::of(memory, &geometry)?;
         let mut tables = Self {
             configs: Ranges::new(maps.configs.len() as u32),
             members: Ranges::new(maps.members.len() as u32),
@@ -218,9 +219,11 @@ impl Tables {
     pub fn add_service(&mut self, key: ServiceKey) -> Result<(), DataplaneError> {
         let used: BTreeSet<u32> =
             self.services.values().map(|row| row.id).chain(self.retired.iter().copied()).collect();
-        let id = (0..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
+        // 0 is what free connection entries show.
+        let id = (1..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
             DataplaneError::Full(format!(
-                "no number is free for service {key}: {MAX_SERVICES} are in use or still have connections"
+                "no number is free for service {key}: {} are in use or still have connections",
+                MAX_SERVICES - 1
             ))
         })?;
         self.maps.clear_counters(id, MAX_SERVICES, self.geometry.cpus, true);

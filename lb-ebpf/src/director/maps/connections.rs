@@ -1,20 +1,17 @@
 //! The connection tables: 64-byte buckets of four IPv4 connections, 128-byte buckets of four IPv6 ones.
 #![expect(unsafe_code, reason = "connection entries are shared words behind map pointers")]
 
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
 use lb_common::abi::connection as abi;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
 use lb_common::abi::limits::WAYS;
+use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::table::{Bucket, Slot};
 use lb_ebpf::word;
 
-use super::MMAPABLE;
+use super::Table;
 
-#[btf_map]
-static CONNECTIONS_V4: Array<abi::BucketV4, 2, MMAPABLE> = Array::new();
-#[btf_map]
-static CONNECTIONS_V6: Array<abi::BucketV6, 2, MMAPABLE> = Array::new();
+type ConnectionsV4 = Table<abi::BucketV4, { of_table(tables::Table::ConnectionsV4) }>;
+type ConnectionsV6 = Table<abi::BucketV6, { of_table(tables::Table::ConnectionsV6) }>;
 
 /// A bucket of the IPv4 table.
 #[derive(Clone, Copy)]
@@ -29,14 +26,16 @@ pub(crate) struct SlotV4(*mut abi::EntryV4);
 #[derive(Clone, Copy)]
 pub(crate) struct SlotV6(*mut abi::EntryV6);
 
+/// The bucket at an index below the table's mask.
 #[inline(always)]
-pub(crate) fn bucket_v4(index: u32) -> Option<BucketV4> {
-    CONNECTIONS_V4.get_ptr_mut(index).map(BucketV4)
+pub(crate) fn bucket_v4(index: u64) -> BucketV4 {
+    BucketV4(ConnectionsV4::at(index))
 }
 
+/// The bucket at an index below the table's mask.
 #[inline(always)]
-pub(crate) fn bucket_v6(index: u32) -> Option<BucketV6> {
-    CONNECTIONS_V6.get_ptr_mut(index).map(BucketV6)
+pub(crate) fn bucket_v6(index: u64) -> BucketV6 {
+    BucketV6(ConnectionsV6::at(index))
 }
 
 impl Bucket for BucketV4 {

@@ -1,38 +1,44 @@
 //! Counters: each CPU has its own stretch of each array, so a plain addition is enough.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
+use lb_common::abi::limits::MAX_SERVICES;
+use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::abi::verdict::Verdict;
 
-use super::{MMAPABLE, settings};
+use super::{Table, settings};
 
-#[btf_map]
-static VERDICTS: Array<u64, { VERDICT_SLOTS as usize }, MMAPABLE> = Array::new();
-#[btf_map]
-static SERVICE_COUNTERS: Array<Counters, 2, MMAPABLE> = Array::new();
-#[btf_map]
-static REAL_COUNTERS: Array<Counters, 2, MMAPABLE> = Array::new();
+type Verdicts = Table<[u64; VERDICT_SLOTS as usize], { of_table(tables::Table::Verdicts) }>;
+type ServiceCounters = Table<Counters, { of_table(tables::Table::ServiceCounters) }>;
+type RealCounters = Table<Counters, { of_table(tables::Table::RealCounters) }>;
+
+/// The running CPU, as an index into what each has for itself.
+#[inline(always)]
+pub(crate) fn cpu() -> u64 {
+    u64::from(lb_ebpf::helpers::cpu()) & settings::cpu_mask()
+}
 
 #[inline(always)]
-pub(crate) fn add_verdict(cpu: u32, verdict: Verdict) {
-    if let Some(counter) = VERDICTS.get_ptr_mut(cpu * VERDICT_SLOTS + verdict as u32) {
-        // SAFETY: this CPU's own word; XDP programs do not interrupt each other on one CPU.
-        unsafe { *counter = (*counter).wrapping_add(1) };
+pub(crate) fn add_verdict(cpu: u64, verdict: Verdict) {
+    let slot = u64::from(verdict as u8) & u64::from(VERDICT_SLOTS - 1);
+    // SAFETY: this CPU's own word; XDP programs do not interrupt each other on one CPU.
+    unsafe {
+        let counter = Verdicts::at(cpu).cast::<u64>().add(slot as usize);
+        *counter = (*counter).wrapping_add(1);
     }
 }
 
 #[inline(always)]
-pub(crate) fn service(cpu: u32, service: u32) -> Option<&'static mut Counters> {
-    let counters = SERVICE_COUNTERS.get_ptr_mut(cpu * settings::service_capacity() + service)?;
+pub(crate) fn service(cpu: u64, service: u32) -> &'static mut Counters {
+    let index = cpu * u64::from(MAX_SERVICES) + u64::from(service & (MAX_SERVICES - 1));
     // SAFETY: this CPU's own value, as above.
-    Some(unsafe { &mut *counters })
+    unsafe { &mut *ServiceCounters::at(index) }
 }
 
+/// Counters of a real, whose number is masked.
 #[inline(always)]
-pub(crate) fn real(cpu: u32, real: u32) -> Option<&'static mut Counters> {
-    let counters = REAL_COUNTERS.get_ptr_mut(cpu * settings::real_capacity() + real)?;
+pub(crate) fn real(cpu: u64, real: u64) -> &'static mut Counters {
+    let index = (cpu << settings::real_bits()) + real;
     // SAFETY: this CPU's own value, as above.
-    Some(unsafe { &mut *counters })
+    unsafe { &mut *RealCounters::at(index) }
 }

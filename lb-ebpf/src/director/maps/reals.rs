@@ -1,31 +1,21 @@
 //! Real servers and their connection counts.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
 use lb_common::abi::real::{Load, Real};
-use lb_common::abi::verdict::Verdict;
+use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
 
-use super::MMAPABLE;
+use super::{Table, settings};
 
-#[btf_map]
-static REALS: Array<Real, 2, MMAPABLE> = Array::new();
-#[btf_map]
-static LOADS: Array<u64, 2, MMAPABLE> = Array::new();
-
-/// A real server. User space may rewrite its words while we read: each is loaded once.
-#[inline(always)]
-fn get(real: u32) -> Option<Entry> {
-    REALS.get_ptr(real).map(Entry)
-}
+type Reals = Table<Real, { of_table(tables::Table::Reals) }>;
+type Loads = Table<u64, { of_table(tables::Table::Loads) }>;
 
 /// A real that a packet goes to, looked up once.
 #[derive(Clone, Copy)]
 pub(crate) struct Chosen {
-    /// Its number.
-    pub(crate) number: u32,
+    /// Its number, masked.
+    pub(crate) number: u64,
     /// Its value.
     pub(crate) entry: Entry,
 }
@@ -33,41 +23,39 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// The real with this number.
     #[inline(always)]
-    pub(crate) fn of(number: u32) -> Result<Self, Verdict> {
-        Ok(Self { number, entry: get(number).ok_or(Verdict::Internal)? })
+    pub(crate) fn of(number: u32) -> Self {
+        let number = u64::from(number) & settings::real_mask();
+        Self { number, entry: Entry(Reals::at(number)) }
     }
 }
 
-/// A real's value in the map.
+/// A real's value in the table. User space may rewrite its words while we read: each is loaded once.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry(*const Real);
 
 impl Entry {
-    /// Destination MAC in the low 48 bits, then the MTU.
+    /// The first eight bytes of the Ethernet header: destination MAC, begin of the source MAC.
     #[inline(always)]
-    pub(crate) fn destination_word(self) -> u64 {
-        // SAFETY: the first aligned word of a value that the map gave.
-        unsafe { word::load(self.0.cast()) }
+    pub(crate) fn ethernet(self) -> u64 {
+        self.word(0)
     }
 
-    /// Source MAC in the low 48 bits, then method and disposition.
+    /// What decides about a packet's way.
     #[inline(always)]
-    pub(crate) fn source_word(self) -> u64 {
-        // SAFETY: the second aligned word.
-        unsafe { word::load(self.0.cast::<u64>().add(1)) }
+    pub(crate) fn way(self) -> Way {
+        Way(self.word(1))
     }
 
     /// Egress interface.
     #[inline(always)]
     pub(crate) fn ifindex(self) -> u32 {
-        // SAFETY: the low half of the third aligned word.
-        unsafe { word::load(self.0.cast::<u64>().add(2)) as u32 }
+        self.word(2) as u32
     }
 
     /// Word `at` of the value.
     #[inline(always)]
     fn word(self, at: usize) -> u64 {
-        // SAFETY: callers name one of the eight aligned words of a value that the map gave.
+        // SAFETY: callers name one of the eight aligned words of a value of the table.
         unsafe { word::load(self.0.cast::<u64>().add(at)) }
     }
 
@@ -94,21 +82,40 @@ impl Entry {
     }
 }
 
+/// The rest of the source MAC in the low half, MTU, method and disposition above: one word, so that they belong together.
+#[derive(Clone, Copy)]
+pub(crate) struct Way(pub(crate) u64);
+
+impl Way {
+    /// Largest IP packet.
+    #[inline(always)]
+    pub(crate) fn mtu(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xffff
+    }
+
+    /// `lb_common::abi::real::method`.
+    #[inline(always)]
+    pub(crate) fn method(self) -> u8 {
+        (self.0 >> 48) as u8
+    }
+
+    /// `lb_common::abi::real::disposition`.
+    #[inline(always)]
+    pub(crate) fn disposition(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+}
+
 /// Connections of a real now.
 #[inline(always)]
 pub(crate) fn load(real: u32) -> Load {
-    match LOADS.get_ptr(real) {
-        // SAFETY: an aligned word of the map.
-        Some(load) => Load(unsafe { word::load(load) }),
-        None => Load(0),
-    }
+    // SAFETY: an aligned word of the table.
+    Load(unsafe { word::load(Loads::at(u64::from(real) & settings::real_mask())) })
 }
 
 /// Changes a real's connection counts by a sum of [`Load::unit`]s.
 #[inline(always)]
 pub(crate) fn add_load(real: u32, change: u64) {
-    if let Some(load) = LOADS.get_ptr_mut(real) {
-        // SAFETY: an aligned word of the map.
-        unsafe { word::add(load, change) };
-    }
+    // SAFETY: an aligned word of the table.
+    unsafe { word::add(Loads::at(u64::from(real) & settings::real_mask()), change) };
 }

@@ -2,19 +2,16 @@
 //! taken away; it goes on saying that its bucket has been full.
 #![expect(unsafe_code, reason = "service entries are shared words behind map pointers")]
 
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::service::{self as abi, BUCKETS, Target};
+use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::algo::hash;
 use lb_ebpf::word;
 
-use super::MMAPABLE;
+use super::Table;
 
-#[btf_map]
-static SERVICES_V4: Array<abi::BucketV4, { BUCKETS as usize }, MMAPABLE> = Array::new();
-#[btf_map]
-static SERVICES_V6: Array<abi::BucketV6, { BUCKETS as usize }, MMAPABLE> = Array::new();
+type ServicesV4 = Table<abi::BucketV4, { of_table(tables::Table::ServicesV4) }>;
+type ServicesV6 = Table<abi::BucketV6, { of_table(tables::Table::ServicesV6) }>;
 
 const MASK: u32 = BUCKETS - 1;
 
@@ -29,11 +26,11 @@ pub(crate) fn find_v4(key: u64) -> Target {
 
 #[inline(always)]
 fn scan_v4(index: u32, key: u64, is_full: &mut bool) -> Target {
-    let Some(bucket) = SERVICES_V4.get_ptr_mut(index) else { return Target::NONE };
+    let bucket = ServicesV4::at(u64::from(index));
     let mut way = 0;
     let mut last = 0;
     while way < WAYS {
-        // SAFETY: aligned words of a bucket that the map gave.
+        // SAFETY: aligned words of a bucket of the table.
         unsafe {
             let entry = (&raw const (*bucket).entries).cast::<abi::EntryV4>().add(way);
             last = word::load(&raw const (*entry).key);
@@ -62,11 +59,11 @@ pub(crate) fn find_v6(key: [u64; 3]) -> Target {
 
 #[inline(always)]
 fn scan_v6(index: u32, key: [u64; 3], is_full: &mut bool) -> Target {
-    let Some(bucket) = SERVICES_V6.get_ptr_mut(index) else { return Target::NONE };
+    let bucket = ServicesV6::at(u64::from(index));
     let mut way = 0;
     let mut last = 0;
     while way < WAYS {
-        // SAFETY: aligned words of a bucket that the map gave.
+        // SAFETY: aligned words of a bucket of the table.
         unsafe {
             let entry = (&raw const (*bucket).entries).cast::<abi::EntryV6>().add(way);
             let stored = (&raw const (*entry).key).cast::<u64>();

@@ -1,75 +1,69 @@
-//! Settings: constants that the loader writes into read-only data, and the one settings value that user space may change.
-#![expect(unsafe_code, reason = "globals need stable names; the settings value is read through a map pointer")]
+//! Settings: constants that the loader writes into the program, and the one settings value that user space may change.
+#![expect(unsafe_code, reason = "the settings value is read through a pointer into its table")]
 
-use aya_ebpf::Global;
-use aya_ebpf::btf_maps::Array;
-use aya_ebpf::macros::btf_map;
+use lb_common::abi::connection::SEEN_MASK;
 use lb_common::abi::settings::Settings;
+use lb_common::abi::tables::placeholder::{of_constant, of_table};
+use lb_common::abi::tables::{self, Constant};
+use lb_ebpf::immediate::immediate;
 
-use super::MMAPABLE;
+use super::Table;
 
-#[btf_map]
-static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
-
-// Frozen before the program is loaded: the verifier knows their values.
-#[unsafe(no_mangle)]
-static TICK_SHIFT: Global<u32> = Global::new(10);
-#[unsafe(no_mangle)]
-static HASH_KEY_0: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static HASH_KEY_1: Global<u64> = Global::new(0);
-#[unsafe(no_mangle)]
-static BUCKET_MASK_V4: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static BUCKET_MASK_V6: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static REAL_CAPACITY: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SERVICE_CAPACITY: Global<u32> = Global::new(0);
+type TheSettings = Table<Settings, { of_table(tables::Table::Settings) }>;
 
 /// Ticks of about one second, modulo 2^22 where stored.
 #[inline(always)]
 pub(crate) fn now() -> u32 {
-    (lb_ebpf::helpers::jiffies() >> (TICK_SHIFT.load() & 63)) as u32 & lb_common::abi::connection::SEEN_MASK as u32
+    let shift = immediate::<{ of_constant(Constant::TickShift) }>() & 63;
+    (lb_ebpf::helpers::jiffies() >> shift) as u32 & SEEN_MASK as u32
 }
 
 #[inline(always)]
 pub(crate) fn hash_key() -> [u64; 2] {
-    [HASH_KEY_0.load(), HASH_KEY_1.load()]
+    [immediate::<{ of_constant(Constant::HashKey0) }>(), immediate::<{ of_constant(Constant::HashKey1) }>()]
 }
 
 #[inline(always)]
-pub(crate) fn bucket_mask_v4() -> u32 {
-    BUCKET_MASK_V4.load()
+pub(crate) fn bucket_mask_v4() -> u64 {
+    immediate::<{ of_constant(Constant::BucketMaskV4) }>()
 }
 
 #[inline(always)]
-pub(crate) fn bucket_mask_v6() -> u32 {
-    BUCKET_MASK_V6.load()
+pub(crate) fn bucket_mask_v6() -> u64 {
+    immediate::<{ of_constant(Constant::BucketMaskV6) }>()
 }
 
 #[inline(always)]
-pub(crate) fn real_capacity() -> u32 {
-    REAL_CAPACITY.load()
+pub(crate) fn real_mask() -> u64 {
+    immediate::<{ of_constant(Constant::RealMask) }>()
+}
+
+/// Members there are room for, less one: each real twice.
+#[inline(always)]
+pub(crate) fn member_mask() -> u64 {
+    real_mask() * 2 + 1
 }
 
 #[inline(always)]
-pub(crate) fn service_capacity() -> u32 {
-    SERVICE_CAPACITY.load()
+pub(crate) fn real_bits() -> u64 {
+    immediate::<{ of_constant(Constant::RealBits) }>() & 63
+}
+
+#[inline(always)]
+pub(crate) fn cpu_mask() -> u64 {
+    immediate::<{ of_constant(Constant::CpuMask) }>()
 }
 
 /// Some service takes any port.
 #[inline(always)]
 pub(crate) fn has_any_port() -> bool {
-    match SETTINGS.get_ptr(0) {
-        // SAFETY: an aligned word of the value that the map gave; user space may be writing it.
-        Some(settings) => unsafe { lb_ebpf::word::load(&raw const (*settings).any_port) != 0 },
-        None => false,
-    }
+    // SAFETY: an aligned word of the table's one value; user space may be writing it.
+    unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).any_port) != 0 }
 }
 
 /// The settings that may change while the program runs.
 #[inline(always)]
-pub(crate) fn get() -> Option<&'static Settings> {
-    SETTINGS.get(0)
+pub(crate) fn get() -> &'static Settings {
+    // SAFETY: the table's one value, of plain integers.
+    unsafe { &*TheSettings::at(0) }
 }

@@ -5,17 +5,18 @@ use lb_common::abi::verdict::Verdict;
 
 use crate::maps::counters;
 
-/// Counts the end of a packet's life.
+/// Counts the end of the life of a packet that is not sent on.
 #[inline(always)]
-pub(crate) fn verdict(verdict: Verdict) {
-    counters::add_verdict(lb_ebpf::helpers::cpu(), verdict);
+pub(crate) fn ended(verdict: Verdict) {
+    counters::add_verdict(counters::cpu(), verdict);
 }
 
 /// Counts a packet that was sent on; `length` from the IP header on.
 #[inline(always)]
-pub(crate) fn forwarded(real: u32, length: u32) {
-    if let Some(counters) = counters::real(lb_ebpf::helpers::cpu(), real) {
-        counters.packets += 1;
-        counters.bytes += u64::from(length);
-    }
+pub(crate) fn forwarded(real: u64, length: u32, verdict: Verdict) {
+    let cpu = counters::cpu();
+    counters::add_verdict(cpu, verdict);
+    let counters = counters::real(cpu, real);
+    counters.packets += 1;
+    counters.bytes += u64::from(length);
 }

@@ -19,21 +19,22 @@ pub(crate) struct Place<F: Family> {
     pub(crate) key: F::Key,
     pub(crate) service: u32,
     pub(crate) hash: u64,
-    pub(crate) now: u32,
 }
 
 impl<F: Family> Place<F> {
     #[inline(always)]
-    pub(crate) fn of(flow: &Flow<F::Header>, service: u32) -> Self {
-        let key = F::key(flow);
-        Self { key, service, hash: F::hash(key, service), now: settings::now() }
+    pub(crate) fn of(key: F::Key, service: u32) -> Self {
+        Self { key, service, hash: F::hash(key, service) }
     }
 
-    /// Its two buckets.
     #[inline(always)]
-    pub(crate) fn buckets(&self) -> (Option<F::Bucket>, Option<F::Bucket>) {
-        let (first, second) = hash::buckets(self.hash, F::bucket_mask());
-        (F::bucket(first), F::bucket(second))
+    pub(crate) fn first(&self) -> F::Bucket {
+        F::bucket(hash::first_bucket(self.hash, F::bucket_mask()))
+    }
+
+    #[inline(always)]
+    pub(crate) fn second(&self) -> F::Bucket {
+        F::bucket(hash::second_bucket(self.hash, F::bucket_mask()))
     }
 }
 
@@ -43,33 +44,48 @@ type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
 #[inline(always)]
 pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Result<Option<Chosen>, Verdict> {
     let Some(found) = find(place) else { return Ok(None) };
+    let now = settings::now();
+    let real = Chosen::of(found.meta.real());
+    // Nearly every packet: two comparisons instead of all of the below.
+    if found.meta.is_steady(now)
+        && !tcp_state::is_turn(flow.transport.flags)
+        && real.entry.way().disposition() == disposition::FORWARD
+    {
+        return Ok(Some(real));
+    }
+    advance::<F>(flow, &found, real, now)
+}
+
+/// What a packet changes that is not like the one before it.
+#[inline(always)]
+fn advance<F: Family>(
+    flow: &Flow<F::Header>,
+    found: &Found<SlotOf<F>>,
+    real: Chosen,
+    now: u32,
+) -> Result<Option<Chosen>, Verdict> {
     let state = found.meta.state();
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
     if is_tcp && tcp_state::is_reuse(state, flow.transport.flags) {
-        release::<F>(&found);
+        release::<F>(found);
         return Ok(None);
     }
-    let real = Chosen::of(found.meta.real())?;
-    let disposition = (real.entry.source_word() >> 56) as u8;
+    let disposition = real.entry.way().disposition();
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
         let begins_again =
             is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
         if begins_again || disposition == disposition::RESCHEDULE {
-            release::<F>(&found);
+            release::<F>(found);
             return Ok(None);
         }
         if disposition != disposition::DRAIN {
             return Err(refusal(disposition));
         }
     }
-    let next = if !is_tcp || tcp_state::is_steady(state, flow.transport.flags) {
-        state
-    } else {
-        tcp_state::next(state, flow.transport.flags)
-    };
-    if next as u8 != state as u8 || found.meta.last_seen() != place.now {
-        update::<F>(&found, state, next, place.now);
+    let next = if is_tcp { tcp_state::next(state, flow.transport.flags) } else { state };
+    if next as u8 != state as u8 || found.meta.last_seen() != now {
+        update::<F>(found, state, next, now);
     }
     Ok(Some(real))
 }
@@ -86,11 +102,10 @@ const fn refusal(disposition: u8) -> Verdict {
 
 #[inline(always)]
 fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
-    let (first, second) = hash::buckets(place.hash, F::bucket_mask());
-    if let Some(found) = table::find(F::bucket(first)?, place.key, place.service) {
+    if let Some(found) = table::find(place.first(), place.key, place.service) {
         return Some(found);
     }
-    table::find(F::bucket(second)?, place.key, place.service)
+    table::find(place.second(), place.key, place.service)
 }
 
 /// Stamps the connection and moves it to its next state. A lost race leaves the stamp to the winner and the state to the next packet.

@@ -9,57 +9,35 @@ use lb_common::wire::parse::Flow;
 use lb_common::wire::tunnel::{outer_v4, outer_v6};
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
+use lb_ebpf::packet::Frame;
 
 use super::packet;
 use crate::family::Family;
-use crate::maps::reals::Entry;
+use crate::maps::reals::{Entry, Way};
 
-/// How a packet leaves.
-#[derive(Clone, Copy)]
-pub(crate) struct Exit {
-    /// Its verdict.
-    pub(crate) verdict: Verdict,
-    /// Interface that a redirect goes to.
-    pub(crate) ifindex: u32,
-}
-
-impl Exit {
-    /// An end without a way out.
-    #[inline(always)]
-    pub(crate) const fn of(verdict: Verdict) -> Self {
-        Self { verdict, ifindex: 0 }
-    }
-}
-
-const MAC_MASK: u64 = (1 << 48) - 1;
-
-/// Sends the packet, whose IP header stands at `offset`, to the real.
+/// Sends the packet, whose IP header stands at `offset`, to the real. Returns the verdict of a packet that goes.
 #[inline(always)]
 pub(crate) fn to_real<F: Family>(
     ctx: *mut xdp_md,
+    frame: &Frame,
     flow: &Flow<F::Header>,
     real: Entry,
     flow_hash: u64,
     offset: usize,
-) -> Result<Exit, Verdict> {
-    let destination = real.destination_word();
-    let source = real.source_word();
-    let mtu = (destination >> 48) as u32;
+) -> Result<Verdict, Verdict> {
+    let way = real.way();
     let length = F::length(&flow.ip);
-    let ifindex = real.ifindex();
-    // SAFETY: the context of the running program.
-    let is_same_nic = unsafe { helpers::ingress(ctx) } == ifindex;
-    match (source >> 48) as u8 {
+    match way.method() {
         method::DIRECT => {
-            if length > mtu {
+            if length > way.mtu() {
                 return Err(Verdict::TooBig);
             }
-            write_macs(ctx, destination, source)?;
-            Ok(Exit { verdict: if is_same_nic { Verdict::Direct } else { Verdict::DirectRedirect }, ifindex })
+            write_macs(frame, real, way)?;
+            Ok(Verdict::Direct)
         }
         kind @ (method::TUNNEL_V4 | method::TUNNEL_V6) => {
             let overhead = if kind == method::TUNNEL_V4 { ipv4::HEADER } else { ipv6::HEADER };
-            if length + overhead as u32 > mtu {
+            if length + overhead as u32 > way.mtu() {
                 return Err(Verdict::TooBig);
             }
             let entropy = hash::entropy(flow_hash);
@@ -70,19 +48,26 @@ pub(crate) fn to_real<F: Family>(
                 encapsulate_v6::<F>(ctx, real, entropy, offset)?;
             }
             write_tags(ctx, offset, tags)?;
-            write_macs(ctx, destination, source)?;
-            Ok(Exit { verdict: if is_same_nic { Verdict::Tunnel } else { Verdict::TunnelRedirect }, ifindex })
+            write_macs(&packet(ctx), real, way)?;
+            Ok(Verdict::Tunnel)
         }
         _ => Err(Verdict::Internal),
     }
 }
 
+/// The packet leaves by its real's interface, which is the one that it came in by.
+#[inline(always)]
+pub(crate) fn is_same_nic(ctx: *mut xdp_md, real: Entry) -> bool {
+    // SAFETY: the context of the running program.
+    unsafe { helpers::ingress(ctx) == real.ifindex() }
+}
+
 /// Both MACs in two stores: 8 and 4 bytes.
 #[inline(always)]
-fn write_macs(ctx: *mut xdp_md, destination: u64, source: u64) -> Result<(), Verdict> {
-    let header = packet(ctx).view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    header.set_u64::<0>((destination & MAC_MASK) | (source << 48));
-    header.set_u32::<8>((source >> 16) as u32);
+fn write_macs(frame: &Frame, real: Entry, way: Way) -> Result<(), Verdict> {
+    let header = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
+    header.set_u64::<0>(real.ethernet());
+    header.set_low_u32::<8>(way.0);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A new connection: may it begin, which real takes it, and its entry in the table. Out of line, so that the hit path stays small.
 
-use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
 use lb_common::abi::real::Load;
 use lb_common::abi::service::{Config, Target};
 use lb_common::abi::verdict::Verdict;
@@ -11,38 +11,77 @@ use lb_common::wire::parse::Flow;
 use lb_common::wire::transport;
 
 use super::connection::{self, Place};
-use crate::family::Family;
+use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
 use crate::maps::{counters, pool, reals, settings};
 
-/// Schedules the flow's first packet and remembers the choice. Returns the real's number.
+/// Schedules the flow's first packet and remembers the choice.
 #[inline(always)]
 pub(crate) fn new_connection<F: Family>(
     flow: &Flow<F::Header>,
     target: Target,
     place: &Place<F>,
-) -> Result<u32, Verdict> {
-    let config = pool::config(target.config()).ok_or(Verdict::Internal)?;
+) -> Result<Chosen, Verdict> {
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
-    if is_tcp && !may_begin(config, flow.transport.flags) {
-        return Err(Verdict::MissNotSyn);
+    let opening = u64::from(flow.transport.flags) | if is_tcp { TCP } else { 0 };
+    match F::begin(place.key, target, opening) {
+        NOT_SYN => Err(Verdict::MissNotSyn),
+        NO_REAL => Err(Verdict::NoReal),
+        NO_ROOM => Err(Verdict::TableFull),
+        real => Ok(Chosen::of(real)),
     }
-    let client = F::client(flow);
+}
+
+/// Above the flags in what [`Family::begin`] is told of a packet: it is TCP.
+const TCP: u64 = 1 << 8;
+
+// What [`Family::begin`] returns instead of a real.
+const NO_REAL: u32 = u32::MAX;
+const NOT_SYN: u32 = u32::MAX - 1;
+const NO_ROOM: u32 = u32::MAX - 2;
+
+/// [`Family::begin`] for IPv4. Global functions take numbers and return one: the verifier walks them once by themselves, instead of
+/// once for every path that leads here, and what they need does not crowd the registers of the packets that are known.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_begin_v4(key: u64, target: u64, opening: u64) -> u32 {
+    begin::<V4>(KeyV4(key), Target(target), opening)
+}
+
+/// [`Family::begin`] for IPv6.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_begin_v6(upper: u64, lower: u64, ports: u64, target: u64, opening: u64) -> u32 {
+    begin::<V6>(KeyV6([upper, lower, ports]), Target(target), opening)
+}
+
+#[inline(always)]
+fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
+    let place = Place::<F>::of(key, target.service());
+    let config = pool::config(target.config());
+    let (is_tcp, flags) = (opening & TCP != 0, opening as u8);
+    if is_tcp && !may_begin(config, flags) {
+        return NOT_SYN;
+    }
+    let client = F::client(key);
     let real = xvs_choose(target.config(), target.service(), client.address, u32::from(client.port));
-    if real == NONE {
-        return Err(Verdict::NoReal);
+    if real == NO_REAL {
+        return NO_REAL;
     }
-    let state = if is_tcp { tcp_state::next(State::None, flow.transport.flags) } else { State::Udp };
-    if is_tcp && flow.transport.flags & flag::RST != 0 {
+    let state = if is_tcp { tcp_state::next(State::None, flags) } else { State::Udp };
+    if is_tcp && flags & flag::RST != 0 {
         // A hash scheduler's reset finds its real without an entry, and leaves none.
-        return Ok(real);
+        return real;
     }
-    if insert(place, real, state) {
+    if insert(&place, real, state) {
         count(target.service(), real);
-        Ok(real)
+        real
     } else if sched::is_stateless(config) {
-        Ok(real)
+        real
     } else {
-        Err(Verdict::TableFull)
+        NO_ROOM
     }
 }
 
@@ -55,36 +94,31 @@ fn may_begin(config: &Config, flags: u8) -> bool {
     if flags & flag::RST != 0 {
         return false;
     }
-    flags & flag::SYN != 0 || settings::get().is_some_and(|settings| settings.sloppy_tcp != 0)
+    flags & flag::SYN != 0 || settings::get().sloppy_tcp != 0
 }
 
-/// No real.
-const NONE: u32 = u32::MAX;
-
-/// Asks the service's scheduler. A global function, with numbers in and a number out: the verifier walks its loops once, whoever
-/// calls it, instead of once for every path that leads here.
+/// Asks the service's scheduler, for both families: a global function, too.
 #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_choose(config: u32, service: u32, address: u32, port: u32) -> u32 {
-    let (Some(config), Some(cursor)) = (pool::config(config), pool::cursor(service)) else { return NONE };
-    match sched::pick(config, &pool::Members(config), cursor, Client { address, port: port as u16 }) {
+    let config = pool::config(config);
+    match sched::pick(config, &pool::PoolOf(config), pool::cursor(service), Client { address, port: port as u16 }) {
         Some(member) => member.real,
-        None => NONE,
+        None => NO_REAL,
     }
 }
 
 /// Writes the connection into one of its buckets. False when they have no room for it.
 #[inline(always)]
 fn insert<F: Family>(place: &Place<F>, real: u32, state: State) -> bool {
-    let (Some(first), Some(second), Some(settings)) = (place.buckets().0, place.buckets().1, settings::get()) else {
-        return false;
-    };
-    let Some(Claimed { slot, evicted }) = table::claim(first, second, place.now, &settings.timeouts) else {
+    let now = settings::now();
+    let claimed = table::claim(place.first(), place.second(), now, &settings::get().timeouts);
+    let Some(Claimed { slot, evicted }) = claimed else {
         return false;
     };
     slot.write_key(place.key);
-    slot.publish(Meta::new(place.service, real, state, place.now));
+    slot.publish(Meta::new(place.service, real, state, now));
     if let Some(evicted) = evicted {
         connection::settle(evicted);
     }
@@ -94,11 +128,7 @@ fn insert<F: Family>(place: &Place<F>, real: u32, state: State) -> bool {
 
 #[inline(always)]
 fn count(service: u32, real: u32) {
-    let cpu = lb_ebpf::helpers::cpu();
-    if let Some(counters) = counters::service(cpu, service) {
-        counters.connections += 1;
-    }
-    if let Some(counters) = counters::real(cpu, real) {
-        counters.connections += 1;
-    }
+    let cpu = counters::cpu();
+    counters::service(cpu, service).connections += 1;
+    counters::real(cpu, u64::from(real) & settings::real_mask()).connections += 1;
 }
