@@ -1,16 +1,21 @@
 //! The daemon dies and comes back while requests run: none fails, nothing is forgotten.
 //!
 //! A restarted daemon loads its program anew and puts it in the old one's place on the same link (`bpf_link_update`): the test sees
-//! the program's number change and the link's stay. That the new program may come from another build makes no difference to
-//! the kernel; two builds of different object files are not compared here.
+//! the program's number change and the link's stay, and for an upgrade its code as well.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_lab::Plan;
 use lb_lab::load::{Load, LoadSpec};
 use lb_lab::plan::Family;
+use object::{Architecture, Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::hold::Held;
 use crate::stage::{self, Stage, wait};
@@ -76,6 +81,79 @@ fn killed_and_started_again_under_load_no_request_fails() {
     });
 }
 
+/// A copy of the binary whose director has other instructions that do the same: wherever it sets a 32-bit register to a small number
+/// it sets all 64 bits. What an upgrade is to the kernel: another program, with another tag.
+fn rebuilt(stage: &Stage) -> PathBuf {
+    const SET_32: u8 = 0xb4;
+    const SET_64: u8 = 0xb7;
+    let mut binary = fs::read(lb_lab::paths::xvs().unwrap()).unwrap();
+    let code = director_code(&binary);
+    let code = &mut binary[code];
+    let mut changed = 0;
+    for instruction in code.chunks_exact_mut(8) {
+        // A wide constant's second half has opcode 0; a negative number would be extended.
+        if instruction[0] == SET_32 && instruction[7] == 0 {
+            instruction[0] = SET_64;
+            changed += 1;
+        }
+    }
+    assert!(changed > 10, "{changed} instructions changed");
+    let path = stage.cluster.director().socket().with_file_name("xvs-rebuilt");
+    fs::write(&path, binary).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Where the binary carries the instructions of the director's program.
+fn director_code(binary: &[u8]) -> Range<usize> {
+    let begins = binary.windows(4).enumerate().filter(|(_, word)| word == b"\x7fELF").map(|(at, _)| at);
+    let mut objects = begins.filter_map(|at| {
+        let aligned = binary[at..].to_vec();
+        let file = object::File::parse(aligned.as_slice()).ok()?;
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(PROGRAM_DIRECTOR))?;
+        let (begin, length) = file.section_by_index(symbol.section_index()?).ok()?.file_range()?;
+        (file.architecture() == Architecture::Bpf).then(|| at + begin as usize..at + (begin + length) as usize)
+    });
+    objects.next().expect("the binary carries the director's object")
+}
+
+/// The kernel's tag of a program: a hash of its instructions.
+fn tag(program_id: u32) -> u64 {
+    let mut programs = aya::programs::loaded_programs().map(Result::unwrap);
+    programs.find(|program| program.id() == program_id).expect("a loaded program").tag()
+}
+
+#[test]
+fn upgraded_to_a_program_of_other_code_under_load_no_request_fails() {
+    stage::with("upgrade", Plan::one_arm(3), |stage| {
+        let (_, target) = stage::http(Family::V4, 0);
+        let reals = stage.reals(Family::V4, &[1, 1, 1]);
+        stage.apply_and_wait(&format!("[[service]]\naddress = \"{target}\"\nscheduler = \"rr\"\n{reals}"));
+        let mut held = Held::open(stage, target);
+        let answered = held.ask().unwrap();
+        let before = stage.status().interfaces[0].clone();
+        let load = Load::start(stage.cluster.client().unwrap(), LoadSpec::new(target, None)).unwrap();
+        more(&load, 500);
+        let original = lb_lab::paths::xvs().unwrap();
+        let mut tags = vec![tag(before.program_id)];
+        for binary in [rebuilt(stage), original] {
+            stage.cluster.director_mut().kill();
+            stage.cluster.director_mut().upgrade(binary);
+            stage.cluster.director_mut().restart().unwrap();
+            more(&load, 1000);
+            let now = stage.status().interfaces[0].clone();
+            assert_eq!(now.link_id, before.link_id);
+            tags.push(tag(now.program_id));
+        }
+        assert_ne!(tags[0], tags[1], "the code differs");
+        assert_eq!(tags[0], tags[2], "and is the old one again");
+        let report = load.stop();
+        assert_eq!(report.failed, 0, "{:?}", report.errors);
+        assert_eq!(held.ask().unwrap(), answered, "an open connection stays with its real");
+        println!("program tags {tags:x?}: {} requests, {} failed", report.requests, report.failed);
+    });
+}
+
 /// SIGTERM ends the daemon, not the balancing; and what was changed by command survives, as the file has not changed.
 #[test]
 fn stopped_in_order_the_changes_by_command_survive() {
@@ -109,7 +187,7 @@ fn killed_while_changing_it_comes_back_whole() {
         let texts = [spec(stage, &[1, 1, 1]), spec(stage, &[5, 3, 2])];
         stage.apply_and_wait(&texts[0]);
         let files = [0, 1].map(|n| stage.cluster.topology().directory().join(format!("midst{n}.toml")));
-        files.iter().zip(&texts).for_each(|(file, text)| std::fs::write(file, text).unwrap());
+        files.iter().zip(&texts).for_each(|(file, text)| fs::write(file, text).unwrap());
         let load = Load::start(stage.cluster.client().unwrap(), LoadSpec::new(target, None)).unwrap();
         for round in 0..8 {
             let revision = stage.status().revision;

@@ -136,6 +136,17 @@ impl Director {
         }
     }
 
+    /// From the next [`restart`](Self::restart) on, another binary: an upgrade.
+    pub fn upgrade(&mut self, binary: PathBuf) {
+        let (program, arguments) = &mut self.command;
+        for word in std::iter::once(program).chain(arguments) {
+            if word.as_os_str() == self.binary {
+                *word = binary.clone().into();
+            }
+        }
+        self.binary = binary;
+    }
+
     /// Runs `xvs ARGUMENTS` against this daemon and returns its output, whatever its exit code.
     pub fn output(&self, arguments: &[&str]) -> Result<Output, LabError> {
         run::output(&mut self.cli(arguments))
