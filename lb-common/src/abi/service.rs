@@ -150,7 +150,9 @@ pub struct Config {
     /// [`flag`].
     pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 30],
+    pub reserved: [u8; 26],
+    /// Zero: a number that the verifier does not know ([`crate::sched::Pool::zero`]).
+    pub zero: u32,
 }
 
 /// One real of a service, as schedulers see it.

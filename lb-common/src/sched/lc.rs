@@ -9,7 +9,7 @@ use crate::abi::service::{Config, Member};
 #[inline(always)]
 pub fn pick<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
     let mut best = Member::NONE;
-    let mut least = u64::MAX;
+    let mut least = !u64::from(pool.zero());
     pool.scan(config.member_count, |index| {
         let Some(member) = pool.member(index) else { return false };
         if member.weight > 0 {

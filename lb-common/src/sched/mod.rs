@@ -21,11 +21,16 @@ mod tests;
 pub trait Pool {
     /// Member `index`; None past the end.
     fn member(&self, index: u32) -> Option<Member>;
+    /// 0, which a verifier takes for any number.
+    fn zero(&self) -> u32;
     /// Connections of a real now.
     fn load(&self, real: u32) -> Load;
     /// Member index in ring slot `slot`; None when the slot is empty or past the end.
     fn ring(&self, slot: u32) -> Option<u32>;
     /// Calls `step` with 0, 1, ... below `steps`, until it returns false.
+    ///
+    /// What `step` compares must not begin as a constant, but be made from [`Pool::zero`]: kernels before 6.7 verify the body for the
+    /// first step only, and take out branches that the first step cannot take. (Found on 6.1, where `wlc` chose the last member.)
     fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F);
 }
 

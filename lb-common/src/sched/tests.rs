@@ -17,6 +17,9 @@ impl Pool for Fake {
     fn member(&self, index: u32) -> Option<Member> {
         self.weights.get(index as usize).map(|&weight| Member { real: index, weight })
     }
+    fn zero(&self) -> u32 {
+        0
+    }
     fn load(&self, real: u32) -> Load {
         let (active, inactive) = self.loads[real as usize];
         Load(u64::from(active) | (u64::from(inactive) << 32))

@@ -7,8 +7,8 @@ use crate::abi::service::{Config, Member};
 /// See the module.
 #[inline(always)]
 pub fn pick<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
-    let mut best = Member::NONE;
-    let mut least = 0u64;
+    let mut best = Member { real: 0, weight: pool.zero() };
+    let mut least = u64::from(pool.zero());
     pool.scan(config.member_count, |index| {
         let Some(member) = pool.member(index) else { return false };
         if member.weight > 0 {

@@ -46,6 +46,12 @@ impl Pool for PoolOf<'_> {
     }
 
     #[inline(always)]
+    fn zero(&self) -> u32 {
+        // SAFETY: a field of a value of the table; volatile, so that the compiler does not make one load of two.
+        unsafe { core::ptr::read_volatile(&raw const self.0.zero) }
+    }
+
+    #[inline(always)]
     fn load(&self, real: u32) -> Load {
         reals::load(real)
     }
