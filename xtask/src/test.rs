@@ -21,13 +21,18 @@ pub(crate) struct TestArguments {
 }
 
 /// Steps that are one call of cargo.
-const STEPS: [(&str, &[&str]); 5] = [
+const STEPS: [(&str, &[&str]); 4] = [
     ("format", &["fmt", "--all", "--check"]),
-    ("lints", &["clippy", "--workspace", "--exclude", "lb-ebpf", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     ("host tests", &["test", "-p", "lb-common", "-p", "lb-userspace", "-p", "lb-lab", "-p", "xtask"]),
     ("release build", &["build", "--release", "-p", "lb-userspace"]),
     // One at a time: they measure traffic on few cores, and failures must not depend on neighbours.
     ("integration tests", &["test", "-p", "lb-tests", "--", "--test-threads=1"]),
+];
+
+/// What clippy looks at: the workspace, and the crate that only the pinned nightly compiles, for its own target.
+const LINTS: [(&str, &[&str]); 2] = [
+    ("lints", &["--workspace", "--exclude", "lb-ebpf", "--all-targets"]),
+    ("eBPF lints", &["-p", "lb-ebpf", "--release", "--target", "bpfel-unknown-none", "-Z", "build-std=core"]),
 ];
 
 pub(crate) fn run(arguments: &TestArguments) -> anyhow::Result<()> {
@@ -46,9 +51,11 @@ fn here() -> anyhow::Result<()> {
             failed.push(name);
         }
     }
-    out::line(format_args!("== eBPF lints: cargo clippy -p lb-ebpf with {}", setup::toolchain_name()));
-    if !step(&mut ebpf_lints())? {
-        failed.push("eBPF lints");
+    for (name, arguments) in LINTS {
+        out::line(format_args!("== {name}: cargo clippy {} with {}", arguments.join(" "), setup::toolchain_name()));
+        if !step(&mut clippy(arguments))? {
+            failed.push(name);
+        }
     }
     out::line("== residue: namespaces, processes, pins, links and directories left behind");
     let left = Left::look().since(&before);
@@ -58,7 +65,7 @@ fn here() -> anyhow::Result<()> {
     if !left.is_empty() {
         failed.push("residue");
     }
-    let (all, seconds) = (STEPS.len() + 2, start.elapsed().as_secs());
+    let (all, seconds) = (STEPS.len() + LINTS.len() + 1, start.elapsed().as_secs());
     out::line(format_args!("== {} of {all} steps passed in {seconds} s", all - failed.len()));
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
@@ -66,12 +73,12 @@ fn here() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Clippy for the crate that only the pinned nightly compiles, for its own target.
-fn ebpf_lints() -> Command {
+/// Clippy of the pinned nightly: another one's lints would fail a tree that nobody has changed.
+fn clippy(arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command
-        .args(["run", setup::toolchain_name(), "cargo", "clippy", "-p", "lb-ebpf", "--release", "--quiet"])
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", "target/ebpf-lints"])
+        .args(["run", setup::toolchain_name(), "cargo", "clippy", "--quiet", "--target-dir", "target/lints"])
+        .args(arguments)
         .args(["--", "-D", "warnings"])
         .current_dir(lb_lab::paths::workspace());
     // What `cargo xtask` has set for itself would win over `rustup run`.
