@@ -329,9 +329,9 @@ fn a_pinned_map_of_another_shape_is_refused() {
         };
         refused(&["LOADS", "is missing beside others"]);
         for (kind, value, entries, words) in [
-            ("hash", "8", "65536", "type 1, this version has 2"),
-            ("array", "16", "65536", "value size 16, this version has 8"),
-            ("array", "8", "7", "entries 7, this version has 65536"),
+            ("hash", "8", "1", "type 1, this version has 2"),
+            ("array", "16", "1", "size 16, this version has 524288"),
+            ("array", "524288", "7", "entries 7, this version has 1"),
         ] {
             let path = loads.display().to_string();
             let make =
