@@ -10,6 +10,9 @@ use lb_userspace::dataplane::objects;
 
 use crate::director::run;
 
+/// Port that GUE packets arrive at.
+pub const GUE_PORT: u16 = 6080;
+
 /// The decapsulator under test.
 pub struct Decap {
     object: Ebpf,
@@ -19,14 +22,14 @@ impl Decap {
     /// Loads it with these VIPs.
     pub fn new(vips: &[&str]) -> Self {
         let mut object = Ebpf::load(objects::REALSERVER).expect("the real server's object loads (as root?)");
-        let mut table: HashMap<_, [u8; 16], u8> =
+        let mut table: HashMap<_, [u8; 16], u16> =
             object.map_mut("DECAP_VIPS").expect("a map").try_into().expect("a hash map");
         for vip in vips {
             let key = match vip.parse().expect("an address") {
                 IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
                 IpAddr::V6(address) => address.octets(),
             };
-            table.insert(key, 1, 0).expect("room for a VIP");
+            table.insert(key, GUE_PORT, 0).expect("room for a VIP");
         }
         program(&mut object).load().expect("the verifier takes the decapsulator");
         Self { object }

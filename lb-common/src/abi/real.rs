@@ -8,6 +8,16 @@ pub mod method {
     pub const TUNNEL_V4: u8 = 1;
     /// Tunnel with an IPv6 outer header (RFC 2473).
     pub const TUNNEL_V6: u8 = 2;
+    /// GUE over IPv4, variant 1: the packet follows a UDP header.
+    pub const GUE_V4: u8 = 3;
+    /// GUE over IPv6, variant 1.
+    pub const GUE_V6: u8 = 4;
+    /// GRE over IPv4 (RFC 2784).
+    pub const GRE_V4: u8 = 5;
+    /// GRE over IPv6 (RFC 7676).
+    pub const GRE_V6: u8 = 6;
+    /// Beside a GUE or GRE method: with the checksum of the UDP or GRE header.
+    pub const CHECKSUM: u8 = 0x80;
 }
 
 /// What happens to packets of connections that lead to this real. Numbers in [`Real::disposition`].
@@ -43,14 +53,16 @@ pub struct Real {
     pub disposition: u8,
     /// Egress interface.
     pub ifindex: u32,
-    /// Tunnel, IPv4 outer: bits of the outer source that the flow's hash fills, in network order.
+    /// Tunnel: bits of the outer source (its last 32, if IPv6) that the flow's hash fills, in network order.
     pub tunnel_source_vary: u32,
-    /// Tunnel: outer source, as in the packet; IPv4 in the first four bytes. An IPv6 source varies in its last 32 bits.
+    /// Tunnel: outer source, as in the packet; IPv4 in the first four bytes.
     pub tunnel_source: [u8; 16],
     /// The real's address, as in the packet; IPv4 in the first four bytes. A tunnel's outer destination.
     pub address: [u8; 16],
     /// The service it belongs to. With address, family and port it tells a daemon that adopts the tables which real this is.
-    pub service: u32,
+    pub service: u16,
+    /// GUE: UDP port that the real opens tunnels at, in host order.
+    pub tunnel_port: u16,
     /// Its port, in host order.
     pub port: u16,
     /// [`family`] of its address; [`family::FREE`] when the number is not given to any real.

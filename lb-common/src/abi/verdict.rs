@@ -24,6 +24,12 @@ macro_rules! verdicts {
             /// Every verdict, by number.
             pub const ALL: &'static [Verdict] = &[$(Verdict::$variant,)*];
 
+            /// The verdict with this number.
+            #[inline(always)]
+            pub const fn of(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
             /// What the kernel does with the packet.
             #[inline(always)]
             pub const fn action(self) -> Action {

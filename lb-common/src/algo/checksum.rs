@@ -8,6 +8,12 @@ pub const fn add_u32(sum: u32, word: u32) -> u32 {
     sum + (word & 0xffff) + (word >> 16)
 }
 
+/// Adds the four quarters of a raw 64-bit header word.
+#[inline(always)]
+pub const fn add_u64(sum: u32, word: u64) -> u32 {
+    add_u32(add_u32(sum, word as u32), (word >> 32) as u32)
+}
+
 /// Folds the carries and complements. Exact for sums of up to 65 537 words.
 #[inline(always)]
 pub const fn finish(sum: u32) -> u16 {

@@ -8,7 +8,7 @@ pub const HEADER: usize = 20;
 /// "Don't fragment" in the raw fragment word.
 pub const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 /// More fragments, or an offset: everything but "don't fragment" and the reserved bit.
-const FRAGMENT: u16 = 0x3fffu16.to_be();
+pub const FRAGMENT: u16 = 0x3fffu16.to_be();
 
 /// What balancing needs of an IPv4 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,12 @@
-//! Outer headers: IPv4 in IPv4 (RFC 2003), IPv6 in IPv4 (RFC 4213), anything in IPv6 (RFC 2473).
+//! Outer headers: IPv4 in IPv4 (RFC 2003), IPv6 in IPv4 (RFC 4213), anything in IPv6 (RFC 2473); the same with a UDP header between
+//! (GUE variant 1, draft-ietf-intarea-gue section 2) or a GRE header (RFC 2784, RFC 7676).
 //!
 //! As IPVS's tunnel: TTL and DSCP come from the inner packet, ECN by RFC 6040's normal mode with CE not copied outwards,
 //! "don't fragment" from an inner IPv4 packet.
 
-use super::{Packet, View, ipv4, ipv6};
+use super::transport::{ICMP, TCP, UDP};
+use super::{Packet, View, ethernet, ipv4, ipv6};
+use crate::abi::real::method;
 use crate::abi::verdict::Verdict;
 use crate::algo::checksum;
 
@@ -11,6 +14,8 @@ use crate::algo::checksum;
 pub const IPV4_IN_IP: u8 = 4;
 /// Protocol number of IPv6 inside IP.
 pub const IPV6_IN_IP: u8 = 41;
+/// Protocol number of GRE.
+pub const GRE: u8 = 47;
 
 /// What an outer header takes from the packet that it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +82,153 @@ const fn outer_tos(tos: u8) -> u8 {
     if tos & 3 == 3 { (tos & !3) | 2 } else { tos }
 }
 
-/// The outer IPv4 header as raw words, checksum included. `inner.length` must be at most 65 515.
+/// What stands between the outer IP header and the packet: nothing, a UDP header or a GRE header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shim {
+    /// Protocol number in the outer IP header.
+    pub protocol: u8,
+    /// Bytes: 0, 4 or 8.
+    pub length: u32,
+    /// The bytes as raw words, of which `length` count.
+    pub words: [u32; 2],
+}
+
+/// Bytes of the [`Shim`] at most.
+pub const MAX_SHIM: usize = 8;
+
+/// Bytes that a method ([`method`]) puts in front of a packet at most.
 #[inline(always)]
-pub fn outer_v4(inner: &Inner, ends: &Ends<1>, entropy: u32) -> [u32; 5] {
+pub const fn overhead(by: u8) -> u32 {
+    let outer = if is_outer_v4(by) { ipv4::HEADER } else { ipv6::HEADER } as u32;
+    outer + shim_length(by)
+}
+
+/// Bytes of the [`Shim`] of a method.
+#[inline(always)]
+pub const fn shim_length(by: u8) -> u32 {
+    match by & !method::CHECKSUM {
+        method::GUE_V4 | method::GUE_V6 => 8,
+        method::GRE_V4 | method::GRE_V6 => if by & method::CHECKSUM == 0 { 4 } else { 8 },
+        _ => 0,
+    }
+}
+
+/// The outer header of a tunnel method is an IPv4 one.
+#[inline(always)]
+pub const fn is_outer_v4(by: u8) -> bool {
+    by & 1 == 1
+}
+
+/// Sum of all 16-bit words of an IP packet, without reading its payload: header and transport checksum say what it must be. None
+/// when they do not: for a fragment, a UDP datagram without checksum, another protocol, options or extension headers.
+#[inline(always)]
+pub fn sum_v4<P: Packet>(packet: &P, offset: usize) -> Option<u32> {
+    let view = packet.view::<{ ipv4::HEADER }>(offset)?;
+    if view.u8::<0>() != 0x45 || view.raw_u16::<6>() & ipv4::FRAGMENT != 0 {
+        return None;
+    }
+    // The header's words, checksum included, sum up to nothing.
+    let protocol = view.u8::<9>();
+    if protocol == ICMP {
+        return Some(0);
+    }
+    let length = view.u16::<2>().wrapping_sub(ipv4::HEADER as u16);
+    let pseudo = checksum::add_u32(checksum::add_u32(0, view.raw_u32::<12>()), view.raw_u32::<16>());
+    let pseudo = pseudo + u32::from(length.to_be()) + u32::from(u16::from(protocol).to_be());
+    has_checksum(packet, offset + ipv4::HEADER, protocol).then(|| u32::from(checksum::finish(pseudo)))
+}
+
+/// As [`sum_v4`], for IPv6, whose header has no checksum of its own.
+#[inline(always)]
+pub fn sum_v6<P: Packet>(packet: &P, offset: usize) -> Option<u32> {
+    let view = packet.view::<{ ipv6::HEADER }>(offset)?;
+    let protocol = view.u8::<6>();
+    // Addresses and length are in the header and in the pseudo-header: they cancel out. What is left of the header is its first word
+    // and the hop limit: next header and protocol are the same number, one in the upper byte, one in the lower.
+    let rest = checksum::add_u32(0, view.raw_u32::<0>());
+    let rest = rest + u32::from(view.raw_u16::<6>()) + u32::from(!u16::from(protocol).to_be());
+    let is_known = protocol == super::transport::ICMPV6 || has_checksum(packet, offset + ipv6::HEADER, protocol);
+    is_known.then_some(rest)
+}
+
+/// A TCP segment, or a UDP datagram with a checksum.
+#[inline(always)]
+fn has_checksum<P: Packet>(packet: &P, transport: usize, protocol: u8) -> bool {
+    match protocol {
+        TCP => true,
+        UDP => packet.view::<8>(transport).is_some_and(|header| header.raw_u16::<6>() != 0),
+        _ => false,
+    }
+}
+
+/// UDP ports that GUE sends from: the dynamic ones (RFC 6335), picked by the flow.
+const FIRST_SOURCE_PORT: u16 = 0xc000;
+
+/// The shim of a method. `pseudo` is the sum of the outer addresses, `carried` that of the packet, if it is known; a checksum is left
+/// out where it is not, or not asked for. `port` is that of the real's end of a GUE tunnel.
+#[inline(always)]
+pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>, entropy: u32) -> Shim {
+    let carried = if by & method::CHECKSUM == 0 { None } else { carried };
+    match by & !method::CHECKSUM {
+        method::GUE_V4 | method::GUE_V6 => {
+            let ports = pair((FIRST_SOURCE_PORT | entropy as u16 & !FIRST_SOURCE_PORT).to_be(), port.to_be());
+            let length = ((inner.length + 8) as u16).to_be();
+            let sum = match carried {
+                Some(carried) => {
+                    let sum = checksum::add_u32(pseudo + carried + u32::from(u16::from(UDP).to_be()), ports);
+                    // The length twice: in the pseudo-header and in the header. 0 would mean "no checksum" (RFC 768).
+                    match checksum::finish(sum + 2 * u32::from(length)) {
+                        0 => 0xffff,
+                        sum => sum,
+                    }
+                }
+                None => 0,
+            };
+            Shim { protocol: UDP, length: 8, words: [ports, pair(length, sum)] }
+        }
+        method::GRE_V4 | method::GRE_V6 => {
+            let ethertype = if inner.protocol == IPV4_IN_IP { ethernet::IPV4 } else { ethernet::IPV6 }.to_be();
+            match carried {
+                Some(carried) => {
+                    let flags = GRE_CHECKSUM.to_be();
+                    let sum = checksum::finish(carried + u32::from(flags) + u32::from(ethertype));
+                    Shim { protocol: GRE, length: 8, words: [pair(flags, ethertype), pair(sum, 0)] }
+                }
+                None => Shim { protocol: GRE, length: 4, words: [pair(0, ethertype), 0] },
+            }
+        }
+        _ => Shim { protocol: inner.protocol, length: 0, words: [0; 2] },
+    }
+}
+
+/// Sum of an IPv4 tunnel's outer addresses.
+#[inline(always)]
+pub const fn pseudo_v4(ends: &Ends<1>, entropy: u32) -> u32 {
+    checksum::add_u32(checksum::add_u32(0, ends.source[0] | (entropy & ends.vary)), ends.destination[0])
+}
+
+/// Sum of an IPv6 tunnel's outer addresses.
+#[inline(always)]
+pub const fn pseudo_v6(ends: &Ends<4>, entropy: u32) -> u32 {
+    let Ends { source, destination, vary } = ends;
+    let mut sum = checksum::add_u32(0, source[3] | (entropy & *vary));
+    sum = checksum::add_u32(checksum::add_u32(checksum::add_u32(sum, source[0]), source[1]), source[2]);
+    sum = checksum::add_u32(checksum::add_u32(sum, destination[0]), destination[1]);
+    checksum::add_u32(checksum::add_u32(sum, destination[2]), destination[3])
+}
+
+/// "Checksum present" in the first 16 bits of a GRE header.
+pub const GRE_CHECKSUM: u16 = 0x8000;
+
+/// The outer IPv4 header as raw words, checksum included. All in all the packet must be at most 65 535 bytes long.
+#[inline(always)]
+pub fn outer_v4(inner: &Inner, shim: &Shim, ends: &Ends<1>, entropy: u32) -> [u32; 5] {
     let source = ends.source[0] | (entropy & ends.vary);
     let destination = ends.destination[0];
-    let first = ((0x4500 | u32::from(outer_tos(inner.tos))) << 16) | (inner.length + ipv4::HEADER as u32);
+    let first = ((0x4500 | u32::from(outer_tos(inner.tos))) << 16) | (inner.length + shim.length + ipv4::HEADER as u32);
     let first = first.to_be();
     let second = pair(inner.identification, inner.fragment_word);
-    let ttl_protocol = (u16::from(inner.ttl) << 8 | u16::from(inner.protocol)).to_be();
+    let ttl_protocol = (u16::from(inner.ttl) << 8 | u16::from(shim.protocol)).to_be();
     let mut sum = checksum::add_u32(0, first);
     sum = checksum::add_u32(sum, second);
     sum += u32::from(ttl_protocol);
@@ -96,9 +239,9 @@ pub fn outer_v4(inner: &Inner, ends: &Ends<1>, entropy: u32) -> [u32; 5] {
 
 /// The outer IPv6 header as raw words. The flow label carries the flow's hash (RFC 6438), the source's last word varies with it.
 #[inline(always)]
-pub fn outer_v6(inner: &Inner, ends: &Ends<4>, entropy: u32) -> [u32; 10] {
+pub fn outer_v6(inner: &Inner, shim: &Shim, ends: &Ends<4>, entropy: u32) -> [u32; 10] {
     let first = (6u32 << 28) | (u32::from(outer_tos(inner.tos)) << 20) | (entropy & 0xf_ffff);
-    let second = (inner.length << 16) | (u32::from(inner.protocol) << 8) | u32::from(inner.ttl);
+    let second = ((inner.length + shim.length) << 16) | (u32::from(shim.protocol) << 8) | u32::from(inner.ttl);
     let Ends { source, destination, vary } = ends;
     [
         first.to_be(),

@@ -7,7 +7,6 @@ use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
-use lb_common::wire::tunnel::Inner;
 use lb_common::wire::{ipv4, ipv6};
 use lb_ebpf::packet::Frame;
 
@@ -16,6 +15,8 @@ use crate::stage::schedule;
 
 /// An address family as the stages see it.
 pub(crate) trait Family {
+    /// It is IPv6.
+    const IS_V6: bool;
     /// Its IP header.
     type Header: Copy;
     /// Key of its connections.
@@ -37,8 +38,6 @@ pub(crate) trait Family {
     fn bucket_mask() -> u64;
     /// Begins a connection ([`crate::stage::schedule`]), out of line.
     fn begin(key: Self::Key, target: Target, opening: u64) -> u32;
-    /// What a tunnel's outer header takes from the packet at `offset`.
-    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
 
     /// The destination is the address of some service.
     #[inline(always)]
@@ -53,6 +52,7 @@ pub(crate) struct V4;
 pub(crate) struct V6;
 
 impl Family for V4 {
+    const IS_V6: bool = false;
     type Header = ipv4::Header;
     type Key = KeyV4;
     type Bucket = connections::BucketV4;
@@ -97,13 +97,10 @@ impl Family for V4 {
     fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v4(key.0, target.0, opening)
     }
-    #[inline(always)]
-    fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
-        Inner::v4(packet, offset)
-    }
 }
 
 impl Family for V6 {
+    const IS_V6: bool = true;
     type Header = ipv6::Header;
     type Key = KeyV6;
     type Bucket = connections::BucketV6;
@@ -149,9 +146,5 @@ impl Family for V6 {
     #[inline(always)]
     fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2], target.0, opening)
-    }
-    #[inline(always)]
-    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {
-        Inner::v6(packet, offset, entropy)
     }
 }

@@ -12,6 +12,7 @@ use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
+use crate::stage::tunnel::Stand;
 use crate::stage::{account, connection, forward, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
@@ -74,12 +75,13 @@ fn balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, flow: &Flow<F::Header>, 
         Some(real) => real,
         None => schedule::new_connection(flow, target, &place)?,
     };
-    let verdict = forward::to_real::<F>(ctx, packet, flow, real.entry, place.hash, offset)?;
+    let length = F::length(&flow.ip);
+    let verdict = forward::to_real(ctx, packet, length, real, place.hash, Stand::new(offset, F::IS_V6))?;
     if forward::is_same_nic(ctx, real.entry) {
-        account::forwarded(real.number, F::length(&flow.ip), verdict);
+        account::forwarded(real.number, length, verdict);
         Ok(xdp_action::XDP_TX)
     } else {
-        account::forwarded(real.number, F::length(&flow.ip), verdict.redirected());
+        account::forwarded(real.number, length, verdict.redirected());
         Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()))
     }
 }

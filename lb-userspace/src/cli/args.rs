@@ -290,6 +290,12 @@ pub struct RealSetArgs {
     /// Forwarding method, when it differs from the service's
     #[arg(short, long, value_parser = words::<Method>(Method::ALL, Method::as_str))]
     pub method: Option<Method>,
+    /// GUE: UDP port that the real opens tunnels at [default: 6080]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub tunnel_port: Option<u16>,
+    /// GUE and GRE: with a checksum in the header or without [default: with it for GUE to an IPv6 real]
+    #[arg(long, value_name = "true|false")]
+    pub tunnel_checksum: Option<bool>,
 }
 
 /// A real server as written on the command line.

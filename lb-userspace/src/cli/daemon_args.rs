@@ -5,6 +5,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::model::spec::DEFAULT_TUNNEL_PORT;
+
 /// `xvs daemon`
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  xvs daemon\n  xvs daemon --config lab.toml --interface eth0 --mode native\n  \
@@ -96,6 +98,9 @@ pub struct RealserverJoinArgs {
     /// Unpack tunnelled packets, by an XDP program on the interfaces
     #[arg(long, requires = "interfaces")]
     pub tunnel: bool,
+    /// UDP port that GUE packets arrive at
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_TUNNEL_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub gue_port: u16,
     /// Interface packets come in by; may be given several times, needed with --tunnel
     #[arg(short, long = "interface", value_name = "NAME")]
     pub interfaces: Vec<String>,

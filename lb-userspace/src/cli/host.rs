@@ -50,21 +50,21 @@ pub(super) async fn realserver(args: RealserverArgs, out: &Output) -> Result<(),
     match args.command {
         RealserverCommand::Join(args) => join(args, &paths, pins, out).await,
         RealserverCommand::Leave => {
-            let left = realserver::leave(&paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
+            let left = realserver::leave(&paths, &Decapsulator::without_vips(pins)).await.map_err(|e| failed(&e))?;
             tell(out, &left.undone, &left.warnings)
         }
         RealserverCommand::Status => {
-            let status = realserver::status(&paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
+            let status = realserver::status(&paths, &Decapsulator::without_vips(pins)).await.map_err(|e| failed(&e))?;
             out.show(&status, status_text)
         }
     }
 }
 
 async fn join(args: RealserverJoinArgs, paths: &Paths, pins: &Path, out: &Output) -> Result<(), CliError> {
-    let RealserverJoinArgs { vips, tunnel, interfaces } = args;
-    let before = realserver::status(paths, &Decapsulator::new(pins, &[])).await.map_err(|e| failed(&e))?;
+    let RealserverJoinArgs { vips, tunnel, gue_port, interfaces } = args;
+    let before = realserver::status(paths, &Decapsulator::without_vips(pins)).await.map_err(|e| failed(&e))?;
     let all: BTreeSet<IpAddr> = before.vips.iter().map(|vip| vip.address).chain(vips.iter().copied()).collect();
-    let decap = Decapsulator::new(pins, &all.into_iter().collect::<Vec<_>>());
+    let decap = Decapsulator::new(pins, &all.into_iter().collect::<Vec<_>>(), gue_port);
     let joined = realserver::join(&realserver::JoinArgs { vips, tunnel, interfaces }, paths, &decap)
         .await
         .map_err(|e| failed(&e))?;

@@ -12,20 +12,22 @@ use crate::{
     model::{
         Edit, RealSpec,
         edit::{RealAdd, RealEdit, RealRef},
-        spec::DEFAULT_WEIGHT,
     },
 };
 
 pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> Result<(), CliError> {
     let edit = match command {
-        RealCommand::Add(RealSetArgs { at: RealKeyArgs { key, real }, weight, method }) => {
-            let endpoint = real.endpoint(&key);
-            let weight = weight.unwrap_or(DEFAULT_WEIGHT);
-            let real = RealSpec { address: endpoint.ip(), port: endpoint.port(), weight, method };
+        RealCommand::Add(args) => {
+            let RealSetArgs { at: RealKeyArgs { key, real }, weight, method, tunnel_port, tunnel_checksum } = args;
+            let new = RealSpec::new(real.endpoint(&key));
+            let weight = weight.unwrap_or(new.weight);
+            let real = RealSpec { weight, method, tunnel_port, tunnel_checksum, ..new };
             Edit::AddReal(RealAdd { service: key, real })
         }
-        RealCommand::Edit(RealSetArgs { at: RealKeyArgs { key, real }, weight, method }) => {
-            Edit::EditReal(RealEdit { service: key, real: real.endpoint(&key), weight, method })
+        RealCommand::Edit(args) => {
+            let RealSetArgs { at: RealKeyArgs { key, real }, weight, method, tunnel_port, tunnel_checksum } = args;
+            let real = real.endpoint(&key);
+            Edit::EditReal(RealEdit { service: key, real, weight, method, tunnel_port, tunnel_checksum })
         }
         RealCommand::Remove(RealKeyArgs { key, real }) => {
             Edit::RemoveReal(RealRef { service: key, real: real.endpoint(&key) })

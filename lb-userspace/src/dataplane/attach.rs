@@ -20,6 +20,7 @@ use crate::realserver::{AttachedLink, DecapAttacher, DecapError};
 pub struct Decapsulator {
     pins: PathBuf,
     vips: Vec<IpAddr>,
+    gue_port: u16,
 }
 
 /// Attaches the program that passes everything: what a veth peer of a director runs.
@@ -29,16 +30,21 @@ pub struct VethPeer {
 }
 
 impl Decapsulator {
-    /// Links are pinned below `pin_dir`; packets for `vips` are opened.
-    pub fn new(pin_dir: &Path, vips: &[IpAddr]) -> Self {
-        Self { pins: pin_dir.to_owned(), vips: vips.to_owned() }
+    /// Links are pinned below `pin_dir`; packets for `vips` are opened, those behind a UDP header at `gue_port`.
+    pub fn new(pin_dir: &Path, vips: &[IpAddr], gue_port: u16) -> Self {
+        Self { pins: pin_dir.to_owned(), vips: vips.to_owned(), gue_port }
+    }
+
+    /// One that only looks and detaches.
+    pub fn without_vips(pin_dir: &Path) -> Self {
+        Self::new(pin_dir, &[], 0)
     }
 
     /// Opens packets for these VIPs on an interface that has the decapsulator already.
     pub fn add_vips(&self, interface: &str) -> Result<(), DataplaneError> {
         let pin = vips_pin(&pin(&self.pins, PROGRAM_DECAP, interface)?);
         let data = MapData::from_pin(&pin).map_err(|e| DataplaneError::other(pin.display().to_string(), e))?;
-        fill_vips(&mut Map::HashMap(data), &self.vips)
+        fill_vips(&mut Map::HashMap(data), &self.vips, self.gue_port)
     }
 }
 
@@ -75,7 +81,7 @@ impl DecapAttacher for Decapsulator {
             remove(&vips)?;
             let map = object.map_mut(VIPS).ok_or_else(|| DataplaneError::other(VIPS, "not in the object"))?;
             map.pin(&vips).map_err(|e| DataplaneError::other(vips.display().to_string(), e))?;
-            fill_vips(map, &self.vips)?;
+            fill_vips(map, &self.vips, self.gue_port)?;
             link(&mut object, PROGRAM_DECAP, interface, &pin)?;
             Ok::<_, DataplaneError>(AttachedLink { interface: interface.to_owned(), ifindex, pin })
         };
@@ -122,15 +128,15 @@ fn vips_pin(link: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn fill_vips(map: &mut Map, vips: &[IpAddr]) -> Result<(), DataplaneError> {
+fn fill_vips(map: &mut Map, vips: &[IpAddr], gue_port: u16) -> Result<(), DataplaneError> {
     let failed = |e: &dyn std::fmt::Display| DataplaneError::other("the decapsulator's VIPs", e);
-    let mut map: HashMap<_, [u8; 16], u8> = map.try_into().map_err(|e| failed(&e))?;
+    let mut map: HashMap<_, [u8; 16], u16> = map.try_into().map_err(|e| failed(&e))?;
     for vip in vips {
         let address = match vip {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => *address,
         };
-        map.insert(address.octets(), 1, 0).map_err(|e| failed(&e))?;
+        map.insert(address.octets(), gue_port, 0).map_err(|e| failed(&e))?;
     }
     Ok(())
 }

@@ -131,7 +131,7 @@ impl Tables {
             let Some(real) = tables.maps.reals.read::<Real>(number) else { continue };
             match endpoint(&real) {
                 Some(endpoint) => {
-                    of_service.entry(real.service).or_default().insert(endpoint, number);
+                    of_service.entry(u32::from(real.service)).or_default().insert(endpoint, number);
                 }
                 None => {
                     tables.free_reals.insert(number);
@@ -273,7 +273,7 @@ impl Tables {
             }
             IpAddr::V6(address) => (address.octets(), family::V6),
         };
-        real.service = row.id;
+        real.service = row.id as u16;
         real.port = endpoint.port();
         self.maps.reals.write(number, &real);
         Ok(())
@@ -412,8 +412,8 @@ impl Tables {
         let mut left = BTreeSet::new();
         for number in (0..self.geometry.reals).filter(|number| !self.free_reals.contains(number)) {
             let Some(real) = self.maps.reals.read::<Real>(number) else { continue };
-            if real.family != family::FREE && self.retired.contains(&real.service) {
-                left.insert(real.service);
+            if real.family != family::FREE && self.retired.contains(&u32::from(real.service)) {
+                left.insert(u32::from(real.service));
                 if self.load(number) == Load(0) {
                     idle.insert(number);
                 }

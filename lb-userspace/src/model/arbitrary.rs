@@ -59,7 +59,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             for mut real in reals.into_values().rev().filter(|real| real.address != address) {
                 real.port = port;
                 if real.address.is_ipv4() != address.is_ipv4() {
-                    real.method = Some(Method::Tunnel);
+                    real.method = Some(real.method.filter(|method| *method != Method::Direct).unwrap_or(Method::Tunnel));
                 }
                 service.reals.push(real);
             }
@@ -69,12 +69,17 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
 }
 
 fn real() -> impl Strategy<Value = RealSpec> {
-    (address(), validate::WEIGHT, option::of(select(Method::ALL))).prop_map(|(address, weight, method)| RealSpec {
-        address,
-        port: 0,
-        weight,
-        method,
-    })
+    let tunnel = (option::of(1..=u16::MAX), option::of(any::<bool>()));
+    (address(), validate::WEIGHT, option::of(select(Method::ALL)), tunnel).prop_map(
+        |(address, weight, method, (tunnel_port, tunnel_checksum))| RealSpec {
+            address,
+            port: 0,
+            weight,
+            method,
+            tunnel_port: tunnel_port.filter(|_| method == Some(Method::Gue)),
+            tunnel_checksum: tunnel_checksum.filter(|_| matches!(method, Some(Method::Gue | Method::Gre))),
+        },
+    )
 }
 
 fn health() -> impl Strategy<Value = HealthSpec> {

@@ -89,6 +89,12 @@ pub struct RealEdit {
     /// Its method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
+    /// Its GUE port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_port: Option<u16>,
+    /// Whether its GUE or GRE header has a checksum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_checksum: Option<bool>,
 }
 
 /// Names a real of a service.
@@ -199,15 +205,17 @@ fn add_real(spec: &mut Spec, key: &ServiceKey, real: RealSpec) -> Result<(), Edi
 }
 
 fn edit_real(spec: &mut Spec, edit: &RealEdit) -> Result<(), EditError> {
-    let RealEdit { service: key, real: endpoint, weight, method } = edit;
+    let RealEdit { service: key, real: endpoint, weight, method, tunnel_port, tunnel_checksum } = edit;
     let index = position(spec, key)?;
     let reals = &mut spec.services[index].reals;
     let real = reals.iter_mut().find(|known| known.endpoint() == *endpoint).ok_or_else(|| no_real(key, *endpoint))?;
-    if weight.is_none() && method.is_none() {
+    if weight.is_none() && method.is_none() && tunnel_port.is_none() && tunnel_checksum.is_none() {
         return Err(EditError::Empty { what: format!("real {endpoint} of service {key}") });
     }
     real.weight = weight.unwrap_or(real.weight);
     real.method = method.or(real.method);
+    real.tunnel_port = tunnel_port.or(real.tunnel_port);
+    real.tunnel_checksum = tunnel_checksum.or(real.tunnel_checksum);
     Ok(())
 }
 

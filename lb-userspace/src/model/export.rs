@@ -86,7 +86,7 @@ fn service_table(service: &ServiceSpec) -> Table {
 }
 
 fn real_table(real: &RealSpec, service_port: u16) -> Table {
-    let RealSpec { address, port, weight, method } = real;
+    let RealSpec { address, port, weight, method, tunnel_port, tunnel_checksum } = real;
     let mut table = Table::new();
     match *port == service_port {
         true => table.insert("address", word(address)),
@@ -95,6 +95,12 @@ fn real_table(real: &RealSpec, service_port: u16) -> Table {
     table.insert("weight", value(i64::from(*weight)));
     if let Some(method) = method {
         table.insert("method", word(method));
+    }
+    if let Some(port) = tunnel_port {
+        table.insert("tunnel_port", value(i64::from(*port)));
+    }
+    if let Some(checksum) = tunnel_checksum {
+        table.insert("tunnel_checksum", value(*checksum));
     }
     table
 }

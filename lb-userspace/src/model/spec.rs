@@ -98,10 +98,19 @@ pub struct RealSpec {
     /// Forwarding method, when it differs from the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
+    /// GUE: UDP port that the real opens tunnels at, in host byte order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_port: Option<u16>,
+    /// GUE and GRE: with the checksum of the UDP or GRE header, where it can be told without reading the packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_checksum: Option<bool>,
 }
 
 /// Weight of a real that says none.
 pub const DEFAULT_WEIGHT: u32 = 1;
+
+/// GUE port of a real that says none: the one registered for it.
+pub const DEFAULT_TUNNEL_PORT: u16 = 6080;
 
 fn default_weight() -> u32 {
     DEFAULT_WEIGHT
@@ -165,6 +174,18 @@ impl ServiceSpec {
 // === impl RealSpec ===
 
 impl RealSpec {
+    /// A real with every default.
+    pub fn new(endpoint: SocketAddr) -> Self {
+        Self {
+            address: endpoint.ip(),
+            port: endpoint.port(),
+            weight: DEFAULT_WEIGHT,
+            method: None,
+            tunnel_port: None,
+            tunnel_checksum: None,
+        }
+    }
+
     /// What identifies the real inside its service.
     pub fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)

@@ -212,6 +212,16 @@ impl Check<'_> {
             );
             self.say(&key, message);
         }
+        if method_read && real.tunnel_port.is_some() && method != Method::Gue {
+            self.say(format!("{at}.tunnel_port"), format!("{method} forwarding has no UDP header; use method gue"));
+        }
+        if real.tunnel_port == Some(0) {
+            self.say(format!("{at}.tunnel_port"), out_of_range(0, &(1..=65_535)));
+        }
+        if method_read && real.tunnel_checksum.is_some() && !matches!(method, Method::Gue | Method::Gre) {
+            let message = format!("{method} forwarding has no checksum to choose; use method gue or gre");
+            self.say(format!("{at}.tunnel_checksum"), message);
+        }
         if real.address == service.key.address {
             self.say(&key, format!("{} is the service's own address: its packets would come back", real.address));
             return;
@@ -220,7 +230,7 @@ impl Check<'_> {
         if method_read && method == Method::Direct && ours != theirs {
             let message = format!(
                 "{} is {theirs} but service {} is {ours}: direct forwarding keeps the packet as it is; \
-                 use method tunnel",
+                 use method tunnel, gue or gre",
                 real.address, service.key
             );
             self.say(&key, message);

@@ -141,12 +141,16 @@ words! {
 words! {
     /// How a packet gets to its real server.
     #[derive(Default)]
-    Method, "forwarding method", later ["nat", "masq", "masquerade", "fullnat", "local", "gre", "gue"];
+    Method, "forwarding method", later ["nat", "masq", "masquerade", "fullnat", "local"];
     /// Direct routing: the MAC address is rewritten, the packet stays as it is.
     #[default]
     Direct = "direct",
     /// IP in IP (RFC 2003, RFC 2473): the packet travels inside another.
     Tunnel = "tunnel",
+    /// GUE: the packet travels behind a UDP header (IP in UDP, variant 1).
+    Gue = "gue",
+    /// GRE (RFC 2784, RFC 7676).
+    Gre = "gre",
 }
 
 words! {

@@ -111,7 +111,7 @@ fn desired_service(director: &DirectorSpec, service: &ServiceSpec, facts: &Facts
 fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {
     let known = (facts.known)(&service.key, &real.endpoint());
     let (value, way_problem) = match facts.next_hops.get(&target(service, real)) {
-        Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real.address, egress),
+        Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real, egress),
         Some(NextHop::Local) => {
             (None, Some("is this host's own address: a director cannot be its own real in this version".to_owned()))
         }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use lb_common::abi::real::{Real, disposition, method};
 
-use crate::model::{DirectorSpec, Method};
+use crate::model::spec::DEFAULT_TUNNEL_PORT;
+use crate::model::{DirectorSpec, Method, RealSpec};
 use crate::signal::neighbour::Egress;
 
 /// Outer IPv4 source when none is configured and it varies: 198.18.0.0/15 is set aside for tests between networks (RFC 2544), so no
@@ -20,9 +21,10 @@ const VARY_V6: u32 = 0xffff_ffff;
 pub(super) fn rewrite(
     director: &DirectorSpec,
     by: Method,
-    address: IpAddr,
+    real: &RealSpec,
     egress: &Egress,
 ) -> (Option<Real>, Option<String>) {
+    let address = real.address;
     let mut value = Real {
         destination_mac: egress.destination_mac,
         mtu: egress.mtu,
@@ -35,10 +37,13 @@ pub(super) fn rewrite(
     if by == Method::Direct {
         return (Some(value), None);
     }
+    if by == Method::Gue {
+        value.tunnel_port = real.tunnel_port.unwrap_or(DEFAULT_TUNNEL_PORT);
+    }
+    value.method = tunnel_method(by, real);
     let vary = director.tunnel_source_vary;
     let source = match address {
         IpAddr::V4(_) => {
-            value.method = method::TUNNEL_V4;
             value.tunnel_source_vary = if vary { VARY_V4.to_be() } else { 0 };
             let configured = director.tunnel_source_v4.map(|source| source.octets());
             let fallback = if vary { Some(VARYING_SOURCE_V4) } else { preferred_v4(egress.source) };
@@ -49,7 +54,6 @@ pub(super) fn rewrite(
             })
         }
         IpAddr::V6(_) => {
-            value.method = method::TUNNEL_V6;
             value.tunnel_source_vary = if vary { VARY_V6.to_be() } else { 0 };
             let configured = director.tunnel_source_v6.map(|source| source.octets());
             configured.or(if vary { Some(VARYING_SOURCE_V6) } else { preferred_v6(egress.source) })
@@ -63,6 +67,26 @@ pub(super) fn rewrite(
         }
         None => (None, Some(format!("no source address towards {address}: set tunnel_source_v4 or tunnel_source_v6"))),
     }
+}
+
+/// Number of a tunnel method to a real. IPv6 wants a checksum in UDP (RFC 8200 section 8.1); IPv4 leaves it out unless asked for, as
+/// IPVS does.
+fn tunnel_method(by: Method, real: &RealSpec) -> u8 {
+    let is_v4 = real.address.is_ipv4();
+    let number = match (by, is_v4) {
+        (Method::Gue, true) => method::GUE_V4,
+        (Method::Gue, false) => method::GUE_V6,
+        (Method::Gre, true) => method::GRE_V4,
+        (Method::Gre, false) => method::GRE_V6,
+        (Method::Direct | Method::Tunnel, true) => method::TUNNEL_V4,
+        (Method::Direct | Method::Tunnel, false) => method::TUNNEL_V6,
+    };
+    let checksum = match by {
+        Method::Gue => real.tunnel_checksum.unwrap_or(!is_v4),
+        Method::Gre => real.tunnel_checksum.unwrap_or(false),
+        Method::Direct | Method::Tunnel => false,
+    };
+    if checksum { number | method::CHECKSUM } else { number }
 }
 
 /// Clears the bits of a source that the datapath fills from the flow's hash.

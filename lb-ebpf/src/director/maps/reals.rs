@@ -59,6 +59,12 @@ impl Entry {
         unsafe { word::load(self.0.cast::<u64>().add(at)) }
     }
 
+    /// UDP port of the real's end of a GUE tunnel.
+    #[inline(always)]
+    pub(crate) fn tunnel_port(self) -> u16 {
+        (self.word(7) >> 16) as u16
+    }
+
     /// Bits of a tunnel's outer source that vary, raw.
     #[inline(always)]
     fn vary(self) -> u32 {

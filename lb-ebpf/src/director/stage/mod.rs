@@ -9,6 +9,7 @@ pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod schedule;
 pub(crate) mod service;
+pub(crate) mod tunnel;
 
 /// The frame of the running program's context.
 #[inline(always)]

@@ -95,6 +95,8 @@ fn real(mut section: Section<'_>, service_port: u16) -> RealSpec {
             .number("weight", i64::from(*WEIGHT.start()), i64::from(*WEIGHT.end()))
             .unwrap_or(DEFAULT_WEIGHT),
         method: section.word("method"),
+        tunnel_port: section.number("tunnel_port", 1, 65_535),
+        tunnel_checksum: section.boolean("tunnel_checksum"),
     };
     section.finish();
     real

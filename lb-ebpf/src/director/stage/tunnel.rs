@@ -1,0 +1,167 @@
+//! Tunnels: an outer IP header, and for GUE and GRE one more, in front of the packet. Out of line: packets that go by direct routing
+//! have no registers to spare, and the verifier walks all combinations of headers once.
+#![expect(unsafe_code, reason = "the head of the running program's frame is moved; a global function needs a name")]
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::verdict::Verdict;
+use lb_common::wire::tunnel::{
+    Inner, MAX_SHIM, Shim, is_outer_v4, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4, sum_v6,
+};
+use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
+use lb_ebpf::helpers;
+use lb_ebpf::packet::Frame;
+
+use super::packet;
+use crate::maps::reals::{Chosen, Entry};
+
+/// Where a packet stands in its frame, as one number.
+#[derive(Clone, Copy)]
+pub(crate) struct Stand(u64);
+
+impl Stand {
+    const V6: u64 = 1 << 8;
+
+    /// An IP header at `offset`: 14, 18 or 22.
+    #[inline(always)]
+    pub(crate) fn new(offset: usize, is_v6: bool) -> Self {
+        Self(offset as u64 | if is_v6 { Self::V6 } else { 0 })
+    }
+}
+
+/// Puts the packet into a tunnel to the real, and writes the frame's MACs.
+#[inline(always)]
+pub(crate) fn into(ctx: *mut xdp_md, real: Chosen, entropy: u32, stand: Stand) -> Result<Verdict, Verdict> {
+    match Verdict::of(xvs_tunnel(ctx, real.number, u64::from(entropy), stand.0)) {
+        Some(Verdict::Tunnel) => Ok(Verdict::Tunnel),
+        Some(verdict) => Err(verdict),
+        None => Err(Verdict::Internal),
+    }
+}
+
+/// [`into`] by numbers. Returns the verdict's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u64) -> u32 {
+    let (real, entropy) = (Chosen::of(real as u32).entry, entropy as u32);
+    let is_v6 = stand & Stand::V6 != 0;
+    // Constants from here on, so that every header's place is one.
+    let done = match stand & 0xff {
+        14 => encapsulate::<14>(ctx, real, entropy, is_v6),
+        18 => encapsulate::<18>(ctx, real, entropy, is_v6),
+        22 => encapsulate::<22>(ctx, real, entropy, is_v6),
+        _ => Err(Verdict::Internal),
+    };
+    match done {
+        Ok(()) => Verdict::Tunnel as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn encapsulate<const AT: usize>(ctx: *mut xdp_md, real: Entry, entropy: u32, is_v6: bool) -> Result<(), Verdict> {
+    let by = real.way().method();
+    let frame = packet(ctx);
+    let inner = if is_v6 { Inner::v6(&frame, AT, entropy)? } else { Inner::v4(&frame, AT)? };
+    if inner.length + overhead(by) > real.way().mtu() {
+        return Err(Verdict::TooBig);
+    }
+    let tags = read_tags::<AT>(&frame)?;
+    let carried = if is_v6 { sum_v6(&frame, AT) } else { sum_v4(&frame, AT) };
+    if is_outer_v4(by) {
+        let ends = real.ends_v4();
+        let shim = shim(by, &inner, real.tunnel_port(), pseudo_v4(&ends, entropy), carried, entropy);
+        let words = outer_v4(&inner, &shim, &ends, entropy);
+        grow(ctx, ipv4::HEADER as u32 + shim.length)?;
+        write(&packet(ctx), AT, ethernet::IPV4, &words)?;
+        write_shim(&packet(ctx), AT + ipv4::HEADER, &shim)?;
+    } else {
+        let ends = real.ends_v6();
+        let shim = shim(by, &inner, real.tunnel_port(), pseudo_v6(&ends, entropy), carried, entropy);
+        let words = outer_v6(&inner, &shim, &ends, entropy);
+        grow(ctx, ipv6::HEADER as u32 + shim.length)?;
+        write_v6(&packet(ctx), AT, &words)?;
+        write_shim(&packet(ctx), AT + ipv6::HEADER, &shim)?;
+    }
+    let frame = packet(ctx);
+    write_tags::<AT>(&frame, tags)?;
+    super::forward::write_macs(&frame, real)
+}
+
+/// Makes room in front of the frame.
+#[inline(always)]
+fn grow(ctx: *mut xdp_md, bytes: u32) -> Result<(), Verdict> {
+    // SAFETY: the context of the running program; no frame taken before is used after.
+    if unsafe { helpers::adjust_head(ctx, -(bytes as i32)) } { Ok(()) } else { Err(Verdict::NoHeadroom) }
+}
+
+/// VLAN tags in front of the IP header, which must move to the frame's new begin.
+#[derive(Clone, Copy)]
+struct Tags([u32; 2]);
+
+#[inline(always)]
+fn read_tags<const AT: usize>(frame: &Frame) -> Result<Tags, Verdict> {
+    let mut tags = Tags([0; 2]);
+    if AT > ethernet::HEADER {
+        tags.0[0] = frame.view::<16>(0).ok_or(Verdict::Truncated)?.raw_u32::<12>();
+    }
+    if AT > ethernet::HEADER + ethernet::TAG {
+        tags.0[1] = frame.view::<20>(0).ok_or(Verdict::Truncated)?.raw_u32::<16>();
+    }
+    Ok(tags)
+}
+
+#[inline(always)]
+fn write_tags<const AT: usize>(frame: &Frame, tags: Tags) -> Result<(), Verdict> {
+    if AT > ethernet::HEADER {
+        frame.view::<16>(0).ok_or(Verdict::Truncated)?.set_u32::<12>(tags.0[0]);
+    }
+    if AT > ethernet::HEADER + ethernet::TAG {
+        frame.view::<20>(0).ok_or(Verdict::Truncated)?.set_u32::<16>(tags.0[1]);
+    }
+    Ok(())
+}
+
+/// The EtherType's two bytes and the outer IPv4 header behind them.
+#[inline(always)]
+fn write(frame: &Frame, at: usize, ethertype: u16, words: &[u32; 5]) -> Result<(), Verdict> {
+    let view = frame.view::<22>(at - 2).ok_or(Verdict::Truncated)?;
+    view.set_u16::<0>(ethertype.to_be());
+    view.set_u32::<2>(words[0]);
+    view.set_u32::<6>(words[1]);
+    view.set_u32::<10>(words[2]);
+    view.set_u32::<14>(words[3]);
+    view.set_u32::<18>(words[4]);
+    Ok(())
+}
+
+/// The EtherType's two bytes and the outer IPv6 header behind them.
+#[inline(always)]
+fn write_v6(frame: &Frame, at: usize, words: &[u32; 10]) -> Result<(), Verdict> {
+    let view = frame.view::<42>(at - 2).ok_or(Verdict::Truncated)?;
+    view.set_u16::<0>(ethernet::IPV6.to_be());
+    view.set_u32::<2>(words[0]);
+    view.set_u32::<6>(words[1]);
+    view.set_u32::<10>(words[2]);
+    view.set_u32::<14>(words[3]);
+    view.set_u32::<18>(words[4]);
+    view.set_u32::<22>(words[5]);
+    view.set_u32::<26>(words[6]);
+    view.set_u32::<30>(words[7]);
+    view.set_u32::<34>(words[8]);
+    view.set_u32::<38>(words[9]);
+    Ok(())
+}
+
+/// The header between outer header and packet.
+#[inline(always)]
+fn write_shim(frame: &Frame, at: usize, shim: &Shim) -> Result<(), Verdict> {
+    if shim.length >= 4 {
+        // The packet that is carried stands behind, so there are eight bytes in any case.
+        let view = frame.view::<MAX_SHIM>(at).ok_or(Verdict::Truncated)?;
+        view.set_u32::<0>(shim.words[0]);
+        if shim.length == 8 {
+            view.set_u32::<4>(shim.words[1]);
+        }
+    }
+    Ok(())
+}
