@@ -1,6 +1,6 @@
 //! The real server's decapsulator: what it opens, and that it touches nothing else.
 
-use lb_tests::decap::Decap;
+use lb_tests::decap::{Decap, GUE_PORT};
 use lb_tests::director::{Director, hex, tunnel};
 use lb_tests::packet::{Packet, SYN, cut, spoil};
 use proptest::prelude::*;
@@ -38,6 +38,48 @@ fn all_four_combinations_are_opened() {
             let padded = [outer(is_v6, &inner).build(), vec![0; 11]].concat();
             let (_, frame, _) = decap.send(&padded);
             assert_eq!(hex(&frame), hex(&[inner, vec![0; 11]].concat()), "padding stays where it is");
+        }
+    }
+}
+
+/// What stands between the outer header and the packet: GRE with and without checksum, GUE in both variants. What differs in one bit
+/// is somebody else's.
+#[test]
+fn gue_and_gre_are_opened() {
+    let mut decap = Decap::new(&[VIP, VIP6]);
+    for vip in [VIP, VIP6] {
+        for is_v6 in [false, true] {
+            let inner = inner(vip);
+            let (ethertype, protocol) = ([inner[12], inner[13]], if inner[12] == 0x08 { 4 } else { 41 });
+            let outer = || if is_v6 { Packet::v6(DIRECTOR6, REAL6) } else { Packet::v4(DIRECTOR, REAL) };
+            let gre = |between: &[u8]| outer().raw(47, &[between, &inner[14..]].concat()).build();
+            let gue =
+                |port, between: &[u8]| outer().udp(50_000, port).payload(&[between, &inner[14..]].concat()).build();
+            let opened = [
+                gre(&[[0, 0], ethertype].concat()),
+                gre(&[[0x80, 0], ethertype, [1, 2], [0, 0]].concat()),
+                gue(GUE_PORT, &[]),
+                gue(GUE_PORT, &[0, protocol, 0, 0]),
+            ];
+            for (number, frame) in opened.iter().enumerate() {
+                let (action, out, counters) = decap.send(frame);
+                assert_eq!((action, hex(&out), counters), (PASS, hex(&inner), (1, 0)), "{vip}, {is_v6}, {number}");
+            }
+            let other = [
+                gre(&[[0x20, 0], ethertype, [0, 0], [0, 1]].concat()),
+                gre(&[[0, 1], ethertype].concat()),
+                gre(&[0, 0, 0x65, 0x58]),
+                gue(GUE_PORT + 1, &[]),
+                gue(GUE_PORT, &[1, protocol, 0, 0, 0, 0, 0, 0]),
+                gue(GUE_PORT, &[0x20, protocol, 0, 0]),
+                gue(GUE_PORT, &[0, 47, 0, 0]),
+                gue(GUE_PORT, &[0, protocol, 0, 1]),
+                outer().udp(50_000, GUE_PORT).payload(b"no").build(),
+            ];
+            for (number, frame) in other.iter().enumerate() {
+                let (action, out, counters) = decap.send(frame);
+                assert_eq!((action, hex(&out), counters.0), (PASS, hex(frame), 0), "{vip}, {is_v6}, {number}");
+            }
         }
     }
 }

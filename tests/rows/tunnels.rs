@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use lb_common::abi::real::Real;
 use lb_common::abi::service::scheduler::RR;
 use lb_common::abi::verdict::Verdict::*;
-use lb_tests::director::{Director, OTHER, hex, tunnel};
+use lb_tests::director::{Director, GRE, GUE, OTHER, hex, through, tunnel};
 use lb_tests::expect;
 use lb_tests::packet::{ACK, Packet, SYN};
 
@@ -87,12 +87,26 @@ fn every_byte_of_ipv6_in_ipv4_but_the_identification() {
 /// director's harness compares every byte with what the RFCs ask for; checksums are verified once more over what came out.
 #[test]
 fn every_combination() {
+    combinations(|real| real);
+}
+
+#[test]
+fn every_combination_by_gue() {
+    combinations(|real| through(real, GUE, false));
+    combinations(|real| through(real, GUE, true));
+}
+
+#[test]
+fn every_combination_by_gre() {
+    combinations(|real| through(real, GRE, false));
+    combinations(|real| through(real, GRE, true));
+}
+
+fn combinations(by: impl Fn(Real) -> Real) {
     let mut port = 1000;
     for (real, source) in [(REAL, SOURCE), (REAL6, SOURCE6)] {
         for ifindex in [1, OTHER] {
-            let mut through = tunnel(real, 1, source);
-            through.ifindex = ifindex;
-            let mut director = director(through);
+            let mut director = director(Real { ifindex, ..by(tunnel(real, 1, source)) });
             for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {
                 let mut shapes = vec![
                     packet.clone(),
@@ -122,6 +136,67 @@ fn every_combination() {
                 }
             }
         }
+    }
+}
+
+/// Bytes by hand: RFC 768's and RFC 2784's headers around a packet whose checksums are known.
+#[test]
+fn every_byte_of_gue_and_gre() {
+    let frame = Packet::v4(CLIENT, VIP).tcp(4000, 80, SYN).build();
+    let outer = |by, checksum| {
+        let sent = director(through(tunnel(REAL, 1, SOURCE), by, checksum)).send(&frame);
+        hex(&sent.frame[14..14 + 20 + 8])
+    };
+    assert_eq!(
+        outer(GRE, false),
+        "45 00 00 40 12 34 40 00 40 2f 01 fd ac 10 00 01 0a 00 01 01 00 00 08 00 45 00 00 28"
+    );
+    // The packet's 16-bit words add up to ~0x6086: 0x8000 + 0x0800 + that, complemented.
+    let with_sum = outer(GRE, true);
+    assert!(
+        with_sum.starts_with("45 00 00 44 12 34 40 00 40 2f 01 f9 ac 10 00 01 0a 00 01 01 80 00 08 00"),
+        "{with_sum}"
+    );
+    let gue = outer(GUE, false);
+    assert!(gue.starts_with("45 00 00 44 12 34 40 00 40 11 02 17 ac 10 00 01 0a 00 01 01"), "{gue}");
+    assert!(gue.ends_with("17 c0 00 30 00 00"), "port 6080, 48 bytes, no checksum: {gue}");
+}
+
+/// UDP without checksum, fragments and ICMP: what a checksum can be told for, and what not. The harness compares every byte.
+#[test]
+fn checksums_only_where_they_are_known() {
+    for by in [GUE, GRE] {
+        for (real, source) in [("10.0.1.1:53", SOURCE), ("[fd00::1:1]:53", SOURCE6)] {
+            let mut director = Director::default();
+            let real = through(tunnel(real, 1, source), by, true);
+            director.service("udp://10.0.0.100:53", RR, 0, &[(real, 1)]);
+            director.service("udp://[fd00::100]:53", RR, 0, &[(real, 1)]);
+            for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {
+                for length in 0..40 {
+                    let packet = packet.clone().udp(4000 + length, 53).payload(&vec![0xa5; usize::from(length)]);
+                    assert_eq!(director.send(&packet.build()).verdict, Tunnel);
+                }
+            }
+            let mut unsummed = Packet::v4(CLIENT, VIP).udp(5000, 53).payload(b"x").build();
+            unsummed[14 + 20 + 6..14 + 20 + 8].copy_from_slice(&[0, 0]);
+            assert_eq!(director.send(&unsummed).verdict, Tunnel);
+        }
+    }
+}
+
+/// GUE's source port says which flow it is, and is in the dynamic range.
+#[test]
+fn the_source_port_of_gue_varies() {
+    for (real, source) in [(REAL, SOURCE), (REAL6, SOURCE6)] {
+        let ports: BTreeSet<Vec<u8>> = flows(through(tunnel(real, 1, source), GUE, false), |_| Packet::v4(CLIENT, VIP))
+            .iter()
+            .map(|frame| {
+                let ip = expect::locate(frame);
+                let at = ip.offset + if ip.version == 4 { 20 } else { 40 };
+                frame[at..at + 2].to_vec()
+            })
+            .collect();
+        assert!(ports.len() > 190, "{} source ports for 200 flows", ports.len());
     }
 }
 

@@ -380,6 +380,17 @@ pub fn direct(at: &str, number: u8) -> Real {
     real
 }
 
+/// The same real by GUE at port 6080, or by GRE; with checksums or without.
+pub fn through(tunnel: Real, by: [u8; 2], checksum: bool) -> Real {
+    let method = if tunnel.method == method::TUNNEL_V4 { by[0] } else { by[1] };
+    Real { method: method | if checksum { method::CHECKSUM } else { 0 }, tunnel_port: 6080, ..tunnel }
+}
+
+/// Methods of GUE, for an IPv4 and an IPv6 real.
+pub const GUE: [u8; 2] = [method::GUE_V4, method::GUE_V6];
+/// Methods of GRE.
+pub const GRE: [u8; 2] = [method::GRE_V4, method::GRE_V6];
+
 /// A real reached through a tunnel of its own family, from `source`.
 pub fn tunnel(at: &str, number: u8, source: &str) -> Real {
     let mut real = direct(at, number);

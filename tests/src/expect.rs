@@ -1,7 +1,8 @@
-//! What a forwarded frame must look like: written from RFC 2003, 2473, 4213, 6040 and 791, without the code under test.
+//! What a forwarded frame must look like: written from RFC 2003, 2473, 4213, 6040, 791, 2784, 768 and the GUE draft, without the code
+//! under test.
 //!
-//! Fields that carry the flow's hash (varying source bits, IPv6 flow label, the identification of an IPv6 packet's IPv4 tunnel) are
-//! taken from what came out; rows of their own say how these must behave.
+//! Fields that carry the flow's hash (varying source bits, GUE's source port, IPv6 flow label, the identification of an IPv6 packet's
+//! IPv4 tunnel) are taken from what came out; rows of their own say how these must behave.
 
 use std::net::IpAddr;
 
@@ -39,12 +40,17 @@ pub fn forwarded(input: &[u8], real: &Real, output: &[u8]) -> Vec<u8> {
     frame[..6].copy_from_slice(&real.destination_mac);
     frame[6..12].copy_from_slice(&real.source_mac);
     let inner = locate(input);
-    let outer = match real.method {
+    let is_v4 = match real.method & !method::CHECKSUM {
         method::DIRECT => return frame,
-        method::TUNNEL_V4 => outer_v4(input, inner, real, output),
-        _ => outer_v6(input, inner, real, output),
+        method::TUNNEL_V4 | method::GUE_V4 | method::GRE_V4 => true,
+        _ => false,
     };
-    let ethertype: [u8; 2] = if real.method == method::TUNNEL_V4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+    let outer = [
+        if is_v4 { outer_v4(input, inner, real, output) } else { outer_v6(input, inner, real, output) },
+        shim(input, inner, real, output),
+    ]
+    .concat();
+    let ethertype: [u8; 2] = if is_v4 { [0x08, 0x00] } else { [0x86, 0xdd] };
     frame[inner.offset - 2..inner.offset].copy_from_slice(&ethertype);
     frame.splice(inner.offset..inner.offset, outer);
     frame
@@ -70,7 +76,8 @@ fn outer_v4(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8>
         (header[0] << 4 | header[1] >> 4, header[7], 41, [came[4], came[5]], 0)
     };
     let mut outer = vec![0x45, outer_tos(tos)];
-    outer.extend(((inner.length + 20) as u16).to_be_bytes());
+    let (protocol, between) = carried_as(real.method, protocol, is_summed(input, inner, real));
+    outer.extend(((inner.length + between + 20) as u16).to_be_bytes());
     outer.extend(identification);
     outer.extend([fragment, 0, ttl, protocol, 0, 0]);
     outer.extend(varied(&real.tunnel_source[..4], real.tunnel_source_vary, &came[12..16]));
@@ -87,12 +94,73 @@ fn outer_v6(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8>
         if inner.version == 4 { (header[1], header[8], 4) } else { (header[0] << 4 | header[1] >> 4, header[7], 41) };
     let label = u32::from_be_bytes([0, came[1] & 0x0f, came[2], came[3]]);
     let mut outer = (6u32 << 28 | u32::from(outer_tos(tos)) << 20 | label).to_be_bytes().to_vec();
-    outer.extend((inner.length as u16).to_be_bytes());
+    let (protocol, between) = carried_as(real.method, protocol, is_summed(input, inner, real));
+    outer.extend(((inner.length + between) as u16).to_be_bytes());
     outer.extend([protocol, ttl]);
     outer.extend(&real.tunnel_source[..12]);
     outer.extend(varied(&real.tunnel_source[12..], real.tunnel_source_vary, &came[20..24]));
     outer.extend(&real.address);
     outer
+}
+
+/// Protocol number in the outer header, and bytes between it and the packet.
+fn carried_as(by: u8, protocol: u8, is_summed: bool) -> (u8, usize) {
+    match by & !method::CHECKSUM {
+        method::GUE_V4 | method::GUE_V6 => (17, 8),
+        method::GRE_V4 | method::GRE_V6 => (47, if is_summed { 8 } else { 4 }),
+        _ => (protocol, 0),
+    }
+}
+
+/// The header between has a checksum: asked for, and the packet's own checksums say what it is.
+fn is_summed(input: &[u8], inner: Located, real: &Real) -> bool {
+    let header = &input[inner.offset..];
+    let (protocol, transport, is_plain) = if inner.version == 4 {
+        (header[9], 20, header[0] == 0x45 && header[6] & 0x3f == 0 && header[7] == 0)
+    } else {
+        (header[6], 40, true)
+    };
+    let is_known = match protocol {
+        1 | 6 | 58 => true,
+        17 => header[transport + 6..transport + 8] != [0, 0],
+        _ => false,
+    };
+    real.method & method::CHECKSUM != 0 && is_plain && is_known
+}
+
+/// The UDP or GRE header in front of the packet, its checksum added up byte by byte.
+fn shim(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8> {
+    let packet = &input[inner.offset..inner.offset + inner.length];
+    let is_summed = is_summed(input, inner, real);
+    let by = real.method & !method::CHECKSUM;
+    match by {
+        method::GUE_V4 | method::GUE_V6 => {
+            let outer = locate(output);
+            let header = if by == method::GUE_V4 { 20 } else { 40 };
+            let came = &output[outer.offset..outer.offset + header + 2];
+            let source_port = u16::from_be_bytes([came[header], came[header + 1]]);
+            assert!(source_port >= 0xc000, "a dynamic source port, not {source_port}");
+            let addresses = if by == method::GUE_V4 { &came[12..20] } else { &came[8..40] };
+            let length = (packet.len() as u16 + 8).to_be_bytes();
+            let mut udp = [source_port.to_be_bytes(), real.tunnel_port.to_be_bytes(), length, [0, 0]].concat();
+            if is_summed {
+                let sum = checksum(&[addresses, &[0, 17], &length, &udp, packet]);
+                udp[6..8].copy_from_slice(&if sum == 0 { 0xffff } else { sum }.to_be_bytes());
+            }
+            udp
+        }
+        method::GRE_V4 | method::GRE_V6 => {
+            let ethertype: [u8; 2] = if inner.version == 4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+            if !is_summed {
+                return [[0, 0], ethertype].concat();
+            }
+            let mut gre = [[0x80, 0], ethertype, [0, 0], [0, 0]].concat();
+            let sum = checksum(&[&gre, packet]);
+            gre[4..6].copy_from_slice(&sum.to_be_bytes());
+            gre
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Source address of a frame's outermost IP header.

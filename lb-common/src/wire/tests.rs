@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::parse::{Parsed, v4, v6};
 use super::slice::Frame;
-use super::tunnel::{Ends, Inner, outer_v4, outer_v6};
+use super::tunnel::{Ends, Inner, Shim, outer_v4, outer_v6};
 use super::*;
 use crate::abi::verdict::Verdict;
 
@@ -48,12 +48,15 @@ fn three_vlan_tags_are_too_many() {
     assert_eq!(ethernet::parse(&Frame(&frame)).unwrap().payload, 22);
 }
 
+/// Nothing between outer header and packet.
+const BARE: Shim = Shim { protocol: 4, length: 0, words: [0; 2] };
+
 #[test]
 fn an_outer_v4_header_has_a_valid_checksum_and_the_inner_dont_fragment() {
     let frame = tcp_v4();
     let raw = |bytes: [u8; 4]| u32::from_ne_bytes(bytes);
     let ends = Ends { source: [raw([198, 18, 0, 0])], destination: [raw([10, 9, 8, 7])], vary: 0xffffu32.to_be() };
-    let outer = outer_v4(&Inner::v4(&Frame(&frame), 14).unwrap(), &ends, 0x1234_5678);
+    let outer = outer_v4(&Inner::v4(&Frame(&frame), 14).unwrap(), &BARE, &ends, 0x1234_5678);
     let bytes: Vec<u8> = outer.iter().flat_map(|w| w.to_ne_bytes()).collect();
     let sum = outer.iter().fold(0, |sum, &word| crate::algo::checksum::add_u32(sum, word));
     assert_eq!(crate::algo::checksum::finish(sum), 0);
@@ -68,9 +71,9 @@ fn congestion_marks_do_not_leave_through_the_tunnel_twice() {
     let frame = tcp_v4();
     for (inner, outer) in [(0, 0), (1, 1), (2, 2), (3, 2), (0xb8 | 3, 0xb8 | 2)] {
         let header = Inner { tos: inner, ..Inner::v4(&Frame(&frame), 14).unwrap() };
-        let words = outer_v4(&header, &Ends { source: [0], destination: [0], vary: 0 }, 0);
+        let words = outer_v4(&header, &BARE, &Ends { source: [0], destination: [0], vary: 0 }, 0);
         assert_eq!(words[0].to_ne_bytes()[1], outer);
-        let words = outer_v6(&header, &Ends { source: [0; 4], destination: [0; 4], vary: 0 }, 0);
+        let words = outer_v6(&header, &BARE, &Ends { source: [0; 4], destination: [0; 4], vary: 0 }, 0);
         assert_eq!((u32::from_be(words[0]) >> 20) as u8, outer);
     }
 }

@@ -108,7 +108,13 @@ pub const fn overhead(by: u8) -> u32 {
 pub const fn shim_length(by: u8) -> u32 {
     match by & !method::CHECKSUM {
         method::GUE_V4 | method::GUE_V6 => 8,
-        method::GRE_V4 | method::GRE_V6 => if by & method::CHECKSUM == 0 { 4 } else { 8 },
+        method::GRE_V4 | method::GRE_V6 => {
+            if by & method::CHECKSUM == 0 {
+                4
+            } else {
+                8
+            }
+        }
         _ => 0,
     }
 }

@@ -59,7 +59,8 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             for mut real in reals.into_values().rev().filter(|real| real.address != address) {
                 real.port = port;
                 if real.address.is_ipv4() != address.is_ipv4() {
-                    real.method = Some(real.method.filter(|method| *method != Method::Direct).unwrap_or(Method::Tunnel));
+                    real.method =
+                        Some(real.method.filter(|method| *method != Method::Direct).unwrap_or(Method::Tunnel));
                 }
                 service.reals.push(real);
             }
