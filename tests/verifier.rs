@@ -32,17 +32,17 @@ struct Budget {
 const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
-        verified: 113_000,
+        verified: 116_000,
         stack: 416,
         chain: &["xvs", "xvs_begin_v6", "xvs_choose", "6repeat4call"],
         reason: "two families, each with up to two tags, seven extension headers and three ways out; new connections once, as global functions",
     },
     Budget {
         program: PROGRAM_DECAP,
-        verified: 1_100,
+        verified: 4_100,
         stack: 64,
         chain: &["xvs_decap", "10xvs_decap"],
-        reason: "two outer and two inner headers, one hash lookup each",
+        reason: "two outer and two inner headers, four kinds of header between, one hash lookup each",
     },
     Budget {
         program: PROGRAM_PASS,

@@ -1,5 +1,6 @@
-//! Immediates that the loader fills in: the tables' addresses and the constants of [`lb_common::abi::tables`].
-#![expect(unsafe_code, reason = "a 64-bit immediate of our own choice is one instruction of assembly")]
+//! Single instructions that the compiler would choose otherwise, or leave out: the immediates that the loader fills in (the tables'
+//! addresses and the constants of [`lb_common::abi::tables`]), and masks.
+#![expect(unsafe_code, reason = "an instruction of our own choice is assembly")]
 
 use core::arch::asm;
 
@@ -13,4 +14,13 @@ pub fn immediate<const PLACEHOLDER: u64>() -> u64 {
         asm!("{value} = {placeholder} ll", value = out(reg) value, placeholder = const PLACEHOLDER, options(nomem, nostack));
     };
     value
+}
+
+/// The lower bits of a value, by an instruction that stays: where the compiler knows that the value is small, the verifier may not.
+#[inline(always)]
+pub fn masked<const MASK: u32>(value: u32) -> u32 {
+    let mut value = u64::from(value);
+    // SAFETY: changes the register it is given, nothing else.
+    unsafe { asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(pure, nomem, nostack)) };
+    value as u32
 }

@@ -149,16 +149,16 @@ fn every_byte_of_gue_and_gre() {
     };
     assert_eq!(
         outer(GRE, false),
-        "45 00 00 40 12 34 40 00 40 2f 01 fd ac 10 00 01 0a 00 01 01 00 00 08 00 45 00 00 28"
+        "45 00 00 40 12 34 40 00 40 2f 71 49 ac 10 00 01 0a 00 01 01 00 00 08 00 45 00 00 28"
     );
     // The packet's 16-bit words add up to ~0x6086: 0x8000 + 0x0800 + that, complemented.
     let with_sum = outer(GRE, true);
     assert!(
-        with_sum.starts_with("45 00 00 44 12 34 40 00 40 2f 01 f9 ac 10 00 01 0a 00 01 01 80 00 08 00"),
+        with_sum.starts_with("45 00 00 44 12 34 40 00 40 2f 71 45 ac 10 00 01 0a 00 01 01 80 00 08 00"),
         "{with_sum}"
     );
     let gue = outer(GUE, false);
-    assert!(gue.starts_with("45 00 00 44 12 34 40 00 40 11 02 17 ac 10 00 01 0a 00 01 01"), "{gue}");
+    assert!(gue.starts_with("45 00 00 44 12 34 40 00 40 11 71 63 ac 10 00 01 0a 00 01 01"), "{gue}");
     assert!(gue.ends_with("17 c0 00 30 00 00"), "port 6080, 48 bytes, no checksum: {gue}");
 }
 

@@ -119,6 +119,12 @@ pub const fn shim_length(by: u8) -> u32 {
     }
 }
 
+/// A method that this version knows, and a tunnel.
+#[inline(always)]
+pub const fn is_tunnel(by: u8) -> bool {
+    matches!(by & !method::CHECKSUM, method::TUNNEL_V4..=method::GRE_V6)
+}
+
 /// The outer header of a tunnel method is an IPv4 one.
 #[inline(always)]
 pub const fn is_outer_v4(by: u8) -> bool {

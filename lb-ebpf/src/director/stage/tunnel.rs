@@ -3,12 +3,15 @@
 #![expect(unsafe_code, reason = "the head of the running program's frame is moved; a global function needs a name")]
 
 use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::tunnel::{
-    Inner, MAX_SHIM, Shim, is_outer_v4, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4, sum_v6,
+    Inner, MAX_SHIM, Shim, is_outer_v4, is_tunnel, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4,
+    sum_v6,
 };
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
+use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use super::packet;
@@ -31,7 +34,8 @@ impl Stand {
 /// Puts the packet into a tunnel to the real, and writes the frame's MACs.
 #[inline(always)]
 pub(crate) fn into(ctx: *mut xdp_md, real: Chosen, entropy: u32, stand: Stand) -> Result<Verdict, Verdict> {
-    match Verdict::of(xvs_tunnel(ctx, real.number, u64::from(entropy), stand.0)) {
+    let number = xvs_tunnel(ctx, real.number, u64::from(entropy), stand.0);
+    match Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)) {
         Some(Verdict::Tunnel) => Ok(Verdict::Tunnel),
         Some(verdict) => Err(verdict),
         None => Err(Verdict::Internal),
@@ -60,6 +64,9 @@ pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u
 #[inline(always)]
 fn encapsulate<const AT: usize>(ctx: *mut xdp_md, real: Entry, entropy: u32, is_v6: bool) -> Result<(), Verdict> {
     let by = real.way().method();
+    if !is_tunnel(by) {
+        return Err(Verdict::Internal);
+    }
     let frame = packet(ctx);
     let inner = if is_v6 { Inner::v6(&frame, AT, entropy)? } else { Inner::v4(&frame, AT)? };
     if inner.length + overhead(by) > real.way().mtu() {
