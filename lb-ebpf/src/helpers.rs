@@ -30,6 +30,17 @@ pub unsafe fn adjust_head(ctx: *mut xdp_md, delta: i32) -> bool {
     unsafe { generated::bpf_xdp_adjust_head(ctx, delta) == 0 }
 }
 
+/// Moves the frame's end by `delta` bytes; negative cuts. False when it cannot be. Frames of the context that were taken before are
+/// void afterwards.
+///
+/// # Safety
+/// As [`adjust_head`].
+#[inline(always)]
+pub unsafe fn adjust_tail(ctx: *mut xdp_md, delta: i32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { generated::bpf_xdp_adjust_tail(ctx, delta) == 0 }
+}
+
 /// Asks the kernel to send the frame out of another interface; returns the action that the program must end with.
 #[inline(always)]
 pub fn redirect(ifindex: u32) -> u32 {

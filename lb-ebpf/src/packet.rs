@@ -120,6 +120,17 @@ impl<const N: usize> View<N> for Window<N> {
 }
 
 impl<const N: usize> Window<N> {
+    /// Sum of its 16-bit words, as they stand in memory, folded to at most 17 bits. N is a multiple of four, 512 at most.
+    #[inline(always)]
+    pub fn sum(self) -> u32 {
+        const { assert!(N.is_multiple_of(4) && N <= 512) };
+        // SAFETY: the window's N bytes lie inside the frame; nothing else is read.
+        let sum = unsafe {
+            aya_ebpf::helpers::generated::bpf_csum_diff(core::ptr::null_mut(), 0, self.0 as *mut u32, N as u32, 0)
+        } as u32;
+        (sum & 0xffff) + (sum >> 16)
+    }
+
     /// Stores two bytes at `O` as they are in memory.
     #[inline(always)]
     pub fn set_u16<const O: usize>(self, value: u16) {

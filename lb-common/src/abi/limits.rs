@@ -18,6 +18,10 @@ pub const RING_LINE: u32 = 32;
 pub const RING_LINES: u32 = 1 << 17;
 /// Configurations: each service has one, and a second while it changes.
 pub const CONFIGS: u32 = 2 * MAX_SERVICES;
+/// ICMP messages that a CPU sends for itself in a second, as Linux's `icmp_msgs_per_sec`.
+pub const MESSAGES_PER_SECOND: u32 = 1000;
+/// ICMP messages that it may send at once: Linux's `icmp_msgs_burst`.
+pub const MESSAGE_BURST: u64 = 50;
 /// 802.1Q tags read before the IP header: one customer tag inside one service tag (802.1ad).
 pub const MAX_VLAN_TAGS: usize = 2;
 /// IPv6 extension headers read before the transport header. RFC 8200 names 6 kinds, Destination Options may come twice.

@@ -20,8 +20,10 @@ pub struct Settings {
     pub timeouts: [u32; STATES],
     /// Not 0: some service takes any port, so an address without exact match is looked up once more.
     pub any_port: u64,
+    /// Not 0: echo requests to a VIP are answered; otherwise they are passed to the kernel.
+    pub answer_echo: u64,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 /// IPVS's TCP and UDP timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`).

@@ -39,11 +39,16 @@ pub enum Table {
     ServiceCounters,
     /// Counters by real, per CPU, [`super::counters::Counters`].
     RealCounters,
+    /// ICMP messages that each CPU may still send: a cache line of [`MESSAGES_BYTES`] each.
+    Messages,
 }
+
+/// Bytes of a value of [`Table::Messages`].
+pub const MESSAGES_BYTES: usize = 64;
 
 impl Table {
     /// Every table, by number: the order in which they are created and checked.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Settings,
         Self::ConnectionsV4,
         Self::ConnectionsV6,
@@ -58,6 +63,7 @@ impl Table {
         Self::Verdicts,
         Self::ServiceCounters,
         Self::RealCounters,
+        Self::Messages,
     ];
 
     /// Name of its map and of its pin.
@@ -77,6 +83,7 @@ impl Table {
             Self::Verdicts => "VERDICTS",
             Self::ServiceCounters => "SERVICE_COUNTERS",
             Self::RealCounters => "REAL_COUNTERS",
+            Self::Messages => "MESSAGES",
         }
     }
 }
@@ -101,11 +108,13 @@ pub enum Constant {
     RealBits,
     /// CPUs that tables have room for, less one.
     CpuMask,
+    /// ICMP messages that a CPU may send in a jiffy, in the mean.
+    MessagesPerJiffy,
 }
 
 impl Constant {
     /// Every constant, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TickShift,
         Self::HashKey0,
         Self::HashKey1,
@@ -114,6 +123,7 @@ impl Constant {
         Self::RealMask,
         Self::RealBits,
         Self::CpuMask,
+        Self::MessagesPerJiffy,
     ];
 }
 
@@ -173,6 +183,6 @@ mod tests {
             assert_eq!(meaning(of_constant(constant)), Some(Meaning::Constant(constant)));
         }
         let unknown = u64::from(TAG) << 32;
-        assert_eq!([0, 1, unknown | 14, unknown | 0x108, u64::MAX].map(meaning), [None; 5]);
+        assert_eq!([0, 1, unknown | 15, unknown | 0x109, u64::MAX].map(meaning), [None; 5]);
     }
 }

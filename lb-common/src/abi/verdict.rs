@@ -61,8 +61,8 @@ verdicts! {
     8  BadHeader            Pass     "bad-header"             "A header contradicts itself or the frame's length: passed to the kernel, which refuses it."
     9  TooManyHeaders       Pass     "too-many-headers"       "More VLAN tags or IPv6 extension headers than are read: passed to the kernel."
     10 Fragment             Drop     "fragment"               "A fragment to a VIP: not balanced in this version, dropped."
-    11 IcmpError            Drop     "icmp-error"             "An ICMP error to a VIP: not balanced in this version, dropped."
-    12 TooBig               Drop     "too-big"                "Longer than the way to its real takes, tunnel header included: dropped."
+    11 IcmpNoFlow           Pass     "icmp-no-flow"           "An ICMP error to a VIP about a flow that is not known: passed to the kernel."
+    12 TooBig               Drop     "too-big"                "Longer than the way to its real takes, headers of a tunnel included, and its sender is not told: it allows fragments, or too many have been told."
     13 MissNotSyn           Pass     "no-connection"          "TCP without SYN, and no connection: passed to the kernel, which resets it, as IPVS does."
     14 NoReal               Pass     "no-real"                "The service has no real that may take it: passed to the kernel, which refuses it."
     15 TableFull            Drop     "table-full"             "A new connection, and its buckets hold nothing but live ones: dropped."
@@ -71,6 +71,10 @@ verdicts! {
     18 RealUnresolved       Drop     "real-unresolved"        "Its real's MAC or route is unknown: dropped."
     19 NoHeadroom           Drop     "no-headroom"            "The NIC left no room before the packet for a tunnel header: dropped."
     20 Internal             Drop     "internal"               "A table holds a number that no version of XVS writes: dropped."
+    21 TooBigTold           Tx       "too-big-told"           "Longer than the way to its real takes: the client was told by ICMP, from the VIP, how long packets may be."
+    22 IcmpMalformed        Drop     "icmp-malformed"         "An ICMP error to a VIP that does not carry the begin of a TCP or UDP packet: dropped."
+    23 IcmpForged           Drop     "icmp-forged"            "An ICMP error to a VIP about a packet that another address sent: dropped."
+    24 EchoAnswered         Tx       "echo-answered"          "An echo request to a VIP: answered."
 }
 
 impl Verdict {

@@ -66,7 +66,7 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
 /// Moves `payload` and `protocol` behind the extension headers. Stops at a fragment header: what follows a first fragment's may be
 /// incomplete, what follows a later one's is data.
 #[inline(always)]
-fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Result<(), Verdict> {
+pub(crate) fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Result<(), Verdict> {
     let mut read = 0;
     while read < MAX_EXTENSION_HEADERS {
         if !is_extension(header.protocol) {
@@ -95,7 +95,7 @@ fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Result<(), Ver
 }
 
 #[inline(always)]
-const fn is_extension(protocol: u8) -> bool {
+pub(crate) const fn is_extension(protocol: u8) -> bool {
     matches!(
         protocol,
         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 | AUTHENTICATION

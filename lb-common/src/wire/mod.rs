@@ -4,7 +4,9 @@
 //! compiled. So no accessor can panic or read beyond the frame, whatever the packet says of its own lengths.
 //! "Raw" values keep network order as they stand in memory; all others are in host order.
 
+pub mod embedded;
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;

@@ -1,5 +1,6 @@
 //! From a frame to a flow: one function for each address family, each returning the flow or the verdict that ends the packet's life.
 
+use super::icmp::{ECHO, ECHO_V6};
 use super::transport::{ICMP, ICMPV6, TCP, Transport, UDP, is_icmp_error, is_icmpv6_error};
 use super::{Packet, View, ipv4, ipv6, transport};
 use crate::abi::verdict::Verdict;
@@ -18,8 +19,8 @@ pub struct Flow<H> {
 pub enum Parsed<H> {
     /// TCP or UDP.
     Flow(Flow<H>),
-    /// Not balanced in this version, with the verdict that it gets if its destination is a VIP.
-    Unbalanced(H, Verdict),
+    /// A fragment, an ICMP error or an echo request: no ports of its own to be balanced by.
+    Unbalanced(H),
 }
 
 /// What is done with a packet once it is known what it is. Its methods run inside the parser, where the header's fields are still
@@ -31,8 +32,8 @@ pub trait Then<H> {
 
     /// TCP or UDP.
     fn flow(self, flow: Flow<H>) -> Result<Self::Out, Verdict>;
-    /// Not balanced in this version, with the verdict that it gets if its destination is a VIP.
-    fn unbalanced(self, ip: H, verdict: Verdict) -> Result<Self::Out, Verdict>;
+    /// A fragment, an ICMP error or an echo request: no ports of its own to be balanced by.
+    fn unbalanced(self, ip: H) -> Result<Self::Out, Verdict>;
 }
 
 /// Hands back what was parsed: for tests and baselines.
@@ -47,8 +48,8 @@ impl<H> Then<H> for Return {
     }
 
     #[inline(always)]
-    fn unbalanced(self, ip: H, verdict: Verdict) -> Result<Parsed<H>, Verdict> {
-        Ok(Parsed::Unbalanced(ip, verdict))
+    fn unbalanced(self, ip: H) -> Result<Parsed<H>, Verdict> {
+        Ok(Parsed::Unbalanced(ip))
     }
 }
 
@@ -69,7 +70,7 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Parsed<ipv6::Header>, 
 pub fn v4_then<P: Packet, T: Then<ipv4::Header>>(packet: &P, offset: usize, then: T) -> Result<T::Out, Verdict> {
     let ip = ipv4::parse(packet, offset)?;
     if ip.is_fragment {
-        return then.unbalanced(ip, Verdict::Fragment);
+        return then.unbalanced(ip);
     }
     match ip.protocol {
         TCP | UDP => {
@@ -79,7 +80,7 @@ pub fn v4_then<P: Packet, T: Then<ipv4::Header>>(packet: &P, offset: usize, then
         }
         ICMP => {
             let kind = packet.view::<8>(ip.payload).ok_or(Verdict::Truncated)?.u8::<0>();
-            if is_icmp_error(kind) { then.unbalanced(ip, Verdict::IcmpError) } else { Err(Verdict::NotTransport) }
+            if is_icmp_error(kind) || kind == ECHO { then.unbalanced(ip) } else { Err(Verdict::NotTransport) }
         }
         _ => Err(Verdict::NotTransport),
     }
@@ -90,7 +91,7 @@ pub fn v4_then<P: Packet, T: Then<ipv4::Header>>(packet: &P, offset: usize, then
 pub fn v6_then<P: Packet, T: Then<ipv6::Header>>(packet: &P, offset: usize, then: T) -> Result<T::Out, Verdict> {
     let ip = ipv6::parse(packet, offset)?;
     if ip.is_fragment {
-        return then.unbalanced(ip, Verdict::Fragment);
+        return then.unbalanced(ip);
     }
     match ip.protocol {
         TCP | UDP => {
@@ -100,7 +101,7 @@ pub fn v6_then<P: Packet, T: Then<ipv6::Header>>(packet: &P, offset: usize, then
         }
         ICMPV6 => {
             let kind = packet.view::<8>(ip.payload).ok_or(Verdict::Truncated)?.u8::<0>();
-            if is_icmpv6_error(kind) { then.unbalanced(ip, Verdict::IcmpError) } else { Err(Verdict::NotTransport) }
+            if is_icmpv6_error(kind) || kind == ECHO_V6 { then.unbalanced(ip) } else { Err(Verdict::NotTransport) }
         }
         _ => Err(Verdict::NotTransport),
     }

@@ -99,6 +99,9 @@ pub const MAX_SHIM: usize = 8;
 /// Bytes that a method ([`method`]) puts in front of a packet at most.
 #[inline(always)]
 pub const fn overhead(by: u8) -> u32 {
+    if !is_tunnel(by) {
+        return 0;
+    }
     let outer = if is_outer_v4(by) { ipv4::HEADER } else { ipv6::HEADER } as u32;
     outer + shim_length(by)
 }

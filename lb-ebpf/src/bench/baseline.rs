@@ -39,8 +39,8 @@ impl<F: FnOnce(&Flow<ipv4::Header>) -> Option<()>> Then<ipv4::Header> for Flows<
     }
 
     #[inline(always)]
-    fn unbalanced(self, _: ipv4::Header, verdict: Verdict) -> Result<(), Verdict> {
-        Err(verdict)
+    fn unbalanced(self, _: ipv4::Header) -> Result<(), Verdict> {
+        Err(Verdict::NotTransport)
     }
 }
 

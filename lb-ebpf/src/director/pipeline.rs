@@ -12,8 +12,10 @@ use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
+use crate::stage::aside::Sent;
 use crate::stage::tunnel::Stand;
-use crate::stage::{account, connection, forward, schedule, service};
+use crate::stage::{account, aside, connection, forward, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
 #[inline(always)]
@@ -25,7 +27,9 @@ pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
     account::ended(verdict);
     match verdict.action() {
         Action::Drop => xdp_action::XDP_DROP,
-        _ => xdp_action::XDP_PASS,
+        Action::Pass => xdp_action::XDP_PASS,
+        // An answer of our own. What goes to a real has left above.
+        Action::Tx | Action::Redirect => xdp_action::XDP_TX,
     }
 }
 
@@ -62,8 +66,13 @@ impl<F: Family> Then<F::Header> for Parsed<'_, F> {
     }
 
     #[inline(always)]
-    fn unbalanced(self, ip: F::Header, verdict: Verdict) -> Result<u32, Verdict> {
-        Err(service::unbalanced::<F>(&ip, verdict))
+    fn unbalanced(self, ip: F::Header) -> Result<u32, Verdict> {
+        if !F::is_vip(&ip) {
+            return Err(Verdict::NotAService);
+        }
+        let stand = Stand::new(self.offset, F::IS_V6);
+        let Sent { real, entropy } = aside::ask(self.ctx, stand)?;
+        send(self.ctx, &crate::stage::packet(self.ctx), F::length(&ip), real, u64::from(entropy), stand)
     }
 }
 
@@ -75,8 +84,19 @@ fn balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, flow: &Flow<F::Header>, 
         Some(real) => real,
         None => schedule::new_connection(flow, target, &place)?,
     };
-    let length = F::length(&flow.ip);
-    let verdict = forward::to_real(ctx, packet, length, real, place.hash, Stand::new(offset, F::IS_V6))?;
+    send(ctx, packet, F::length(&flow.ip), real, place.hash, Stand::new(offset, F::IS_V6))
+}
+
+#[inline(always)]
+fn send(
+    ctx: *mut xdp_md,
+    packet: &Frame,
+    length: u32,
+    real: Chosen,
+    flow_hash: u64,
+    stand: Stand,
+) -> Result<u32, Verdict> {
+    let verdict = forward::to_real(ctx, packet, length, real, flow_hash, stand)?;
     if forward::is_same_nic(ctx, real.entry) {
         account::forwarded(real.number, length, verdict);
         Ok(xdp_action::XDP_TX)

@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+use lb_common::abi::limits::MESSAGES_PER_SECOND;
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::placeholder::{Meaning, TAG, meaning};
 use lb_common::abi::tables::{Constant, Table};
@@ -77,6 +78,7 @@ fn value(constant: Constant, geometry: &Geometry, settings: &Settings) -> u64 {
         Constant::BucketMaskV6 => u64::from(geometry.buckets_v6 - 1),
         Constant::RealMask => u64::from(geometry.reals - 1),
         Constant::RealBits => u64::from(geometry.reals.trailing_zeros()),
+        Constant::MessagesPerJiffy => u64::from((MESSAGES_PER_SECOND / settings.jiffies_per_second.max(1)).max(1)),
         Constant::CpuMask => u64::from(geometry.cpu_places() - 1),
     }
 }

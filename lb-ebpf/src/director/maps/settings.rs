@@ -61,6 +61,13 @@ pub(crate) fn has_any_port() -> bool {
     unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).any_port) != 0 }
 }
 
+/// Echo requests to a VIP are answered here.
+#[inline(always)]
+pub(crate) fn answers_echo() -> bool {
+    // SAFETY: as above.
+    unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).answer_echo) != 0 }
+}
+
 /// The settings that may change while the program runs.
 #[inline(always)]
 pub(crate) fn get() -> &'static Settings {

@@ -5,12 +5,14 @@ use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::real::method;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
+use lb_common::wire::tunnel::overhead;
 use lb_common::wire::{Packet, ethernet};
 use lb_ebpf::helpers;
 use lb_ebpf::packet::Frame;
 
+use super::too_big::xvs_too_big;
 use super::tunnel::{self, Stand};
-use crate::maps::reals::{Chosen, Entry};
+use crate::maps::reals::{Chosen, Entry, Way};
 
 /// Sends the packet of `length` bytes to the real. Returns the verdict of a packet that goes.
 #[inline(always)]
@@ -23,14 +25,25 @@ pub(crate) fn to_real(
     stand: Stand,
 ) -> Result<Verdict, Verdict> {
     let way = real.entry.way();
-    if way.method() != method::DIRECT {
-        return tunnel::into(ctx, real, hash::entropy(flow_hash), stand);
+    if way.method() == method::DIRECT {
+        if length <= way.mtu() {
+            write_macs(frame, real.entry)?;
+            return Ok(Verdict::Direct);
+        }
+        return Err(too_big(ctx, stand, way));
     }
-    if length > way.mtu() {
-        return Err(Verdict::TooBig);
+    match tunnel::into(ctx, real, hash::entropy(flow_hash), stand) {
+        Err(Verdict::TooBig) => Err(too_big(ctx, stand, way)),
+        other => other,
     }
-    write_macs(frame, real.entry)?;
-    Ok(Verdict::Direct)
+}
+
+/// Tells the sender what fits. Returns the verdict.
+#[inline(always)]
+fn too_big(ctx: *mut xdp_md, stand: Stand, way: Way) -> Verdict {
+    let fits = way.mtu().saturating_sub(overhead(way.method()));
+    let number = xvs_too_big(ctx, stand.0, u64::from(fits));
+    if number == Verdict::TooBigTold as u32 { Verdict::TooBigTold } else { Verdict::TooBig }
 }
 
 /// The packet leaves by its real's interface, which is the one that it came in by.

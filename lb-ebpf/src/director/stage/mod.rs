@@ -5,10 +5,12 @@ use aya_ebpf::bindings::xdp_md;
 use lb_ebpf::packet::Frame;
 
 pub(crate) mod account;
+pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod schedule;
 pub(crate) mod service;
+pub(crate) mod too_big;
 pub(crate) mod tunnel;
 
 /// The frame of the running program's context.

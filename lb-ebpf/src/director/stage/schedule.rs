@@ -57,6 +57,16 @@ pub extern "C" fn xvs_begin_v6(upper: u64, lower: u64, ports: u64, target: u64, 
     begin::<V6>(KeyV6([upper, lower, ports]), Target(target), opening)
 }
 
+/// The real that a hash scheduler has for the client.
+#[inline(always)]
+pub(crate) fn choose<F: Family>(key: F::Key, target: Target) -> Result<u32, Verdict> {
+    let client = F::client(key);
+    match xvs_choose(target.config(), target.service(), client.address, u32::from(client.port)) {
+        NO_REAL => Err(Verdict::NoReal),
+        real => Ok(real),
+    }
+}
+
 #[inline(always)]
 fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
     let place = Place::<F>::of(key, target.service());

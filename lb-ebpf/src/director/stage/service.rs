@@ -1,7 +1,6 @@
 //! Which virtual service a packet is for: exact address, port and protocol first, then the service of any port.
 
 use lb_common::abi::service::Target;
-use lb_common::abi::verdict::Verdict;
 use lb_common::wire::parse::Flow;
 
 use crate::family::Family;
@@ -21,10 +20,4 @@ pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Target> {
     }
     let any = F::service(&flow.ip, 0, protocol);
     if any.is_some() { Some(any) } else { None }
-}
-
-/// The verdict on a packet without ports that balancing could use: `verdict` if it is for a VIP, otherwise it is none of our business.
-#[inline(always)]
-pub(crate) fn unbalanced<F: Family>(ip: &F::Header, verdict: Verdict) -> Verdict {
-    if F::is_vip(ip) { verdict } else { Verdict::NotAService }
 }

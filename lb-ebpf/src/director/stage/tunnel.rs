@@ -19,7 +19,7 @@ use crate::maps::reals::{Chosen, Entry};
 
 /// Where a packet stands in its frame, as one number.
 #[derive(Clone, Copy)]
-pub(crate) struct Stand(u64);
+pub(crate) struct Stand(pub(crate) u64);
 
 impl Stand {
     const V6: u64 = 1 << 8;
@@ -28,6 +28,12 @@ impl Stand {
     #[inline(always)]
     pub(crate) fn new(offset: usize, is_v6: bool) -> Self {
         Self(offset as u64 | if is_v6 { Self::V6 } else { 0 })
+    }
+
+    /// The packet is an IPv6 one.
+    #[inline(always)]
+    pub(crate) fn is_v6(self) -> bool {
+        self.0 & Self::V6 != 0
     }
 }
 
@@ -47,7 +53,7 @@ pub(crate) fn into(ctx: *mut xdp_md, real: Chosen, entropy: u32, stand: Stand) -
 #[inline(never)]
 pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u64) -> u32 {
     let (real, entropy) = (Chosen::of(real as u32).entry, entropy as u32);
-    let is_v6 = stand & Stand::V6 != 0;
+    let is_v6 = Stand(stand).is_v6();
     // Constants from here on, so that every header's place is one.
     let done = match stand & 0xff {
         14 => encapsulate::<14>(ctx, real, entropy, is_v6),
@@ -102,28 +108,26 @@ fn grow(ctx: *mut xdp_md, bytes: u32) -> Result<(), Verdict> {
 }
 
 /// VLAN tags in front of the IP header, which must move to the frame's new begin.
-#[derive(Clone, Copy)]
-struct Tags([u32; 2]);
-
 #[inline(always)]
-fn read_tags<const AT: usize>(frame: &Frame) -> Result<Tags, Verdict> {
-    let mut tags = Tags([0; 2]);
+pub(crate) fn read_tags<const AT: usize>(frame: &Frame) -> Result<[u32; 2], Verdict> {
+    let mut tags = [0; 2];
     if AT > ethernet::HEADER {
-        tags.0[0] = frame.view::<16>(0).ok_or(Verdict::Truncated)?.raw_u32::<12>();
+        tags[0] = frame.view::<16>(0).ok_or(Verdict::Truncated)?.raw_u32::<12>();
     }
     if AT > ethernet::HEADER + ethernet::TAG {
-        tags.0[1] = frame.view::<20>(0).ok_or(Verdict::Truncated)?.raw_u32::<16>();
+        tags[1] = frame.view::<20>(0).ok_or(Verdict::Truncated)?.raw_u32::<16>();
     }
     Ok(tags)
 }
 
+/// Writes them there.
 #[inline(always)]
-fn write_tags<const AT: usize>(frame: &Frame, tags: Tags) -> Result<(), Verdict> {
+pub(crate) fn write_tags<const AT: usize>(frame: &Frame, tags: [u32; 2]) -> Result<(), Verdict> {
     if AT > ethernet::HEADER {
-        frame.view::<16>(0).ok_or(Verdict::Truncated)?.set_u32::<12>(tags.0[0]);
+        frame.view::<16>(0).ok_or(Verdict::Truncated)?.set_u32::<12>(tags[0]);
     }
     if AT > ethernet::HEADER + ethernet::TAG {
-        frame.view::<20>(0).ok_or(Verdict::Truncated)?.set_u32::<16>(tags.0[1]);
+        frame.view::<20>(0).ok_or(Verdict::Truncated)?.set_u32::<16>(tags[1]);
     }
     Ok(())
 }

@@ -1,0 +1,35 @@
+//! How many messages a CPU may still send for itself: a bucket of tokens that fills with the clock.
+#![expect(unsafe_code, reason = "map values are reached through raw pointers")]
+
+use lb_common::abi::limits::MESSAGE_BURST;
+use lb_common::abi::tables::placeholder::{of_constant, of_table};
+use lb_common::abi::tables::{self, Constant};
+use lb_ebpf::helpers::jiffies;
+use lb_ebpf::immediate::immediate;
+
+use super::{Table, counters};
+
+/// Jiffies when it was last filled, tokens left, and the rest of a cache line.
+type Bucket = [u64; 8];
+type Messages = Table<Bucket, { of_table(tables::Table::Messages) }>;
+
+/// Takes one token. False when there is none.
+#[inline(always)]
+pub(crate) fn take_message() -> bool {
+    // SAFETY: this CPU's own value; XDP programs do not interrupt each other on one CPU.
+    let bucket = unsafe { &mut *Messages::at(counters::cpu()) };
+    let now = jiffies();
+    let elapsed = now.wrapping_sub(bucket[0]);
+    let tokens = if elapsed < MESSAGE_BURST {
+        (bucket[1] + elapsed * immediate::<{ of_constant(Constant::MessagesPerJiffy) }>()).min(MESSAGE_BURST)
+    } else {
+        MESSAGE_BURST
+    };
+    bucket[0] = now;
+    if tokens == 0 {
+        bucket[1] = 0;
+        return false;
+    }
+    bucket[1] = tokens - 1;
+    true
+}

@@ -1,0 +1,180 @@
+//! Packets to a VIP that have no ports to be balanced by: ICMP errors go to the real of the flow that they are about, echo requests
+//! are answered or passed. Out of line, in functions that the verifier walks by themselves.
+#![expect(unsafe_code, reason = "global functions need names of their own in the object")]
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::real::disposition;
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::{checksum, hash};
+use lb_common::sched;
+use lb_common::table;
+use lb_common::wire::embedded::ERROR_HEADER;
+use lb_common::wire::parse::Flow;
+use lb_common::wire::transport::{ICMP, ICMPV6, is_icmp_error, is_icmpv6_error};
+use lb_common::wire::{Packet, View, ethernet, icmp, ipv4, ipv6};
+use lb_ebpf::immediate::masked;
+use lb_ebpf::packet::Frame;
+
+use super::connection::Place;
+use super::tunnel::Stand;
+use super::{packet, schedule, service};
+use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
+use crate::maps::{pool, settings};
+
+/// A real, and what varies in a tunnel to it.
+pub(crate) struct Sent {
+    pub(crate) real: Chosen,
+    pub(crate) entropy: u32,
+}
+
+/// Set in what the global functions return if there is a real: its number below, the entropy in the upper half.
+const SENT: u64 = 1 << 31;
+
+/// Where the packet goes, or the verdict that its life ends with.
+#[inline(always)]
+pub(crate) fn ask(ctx: *mut xdp_md, stand: Stand) -> Result<Sent, Verdict> {
+    let answer = if stand.is_v6() { xvs_aside_v6(ctx, stand.0) } else { xvs_aside_v4(ctx, stand.0) };
+    if answer & SENT != 0 {
+        return Ok(Sent { real: Chosen::of(answer as u32), entropy: (answer >> 32) as u32 });
+    }
+    Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(answer as u32)).unwrap_or(Verdict::Internal))
+}
+
+/// [`ask`] for IPv4, by numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_aside_v4(ctx: *mut xdp_md, stand: u64) -> u64 {
+    let frame = packet(ctx);
+    answer(match stand & 0xff {
+        14 => aside_v4::<14>(&frame),
+        18 => aside_v4::<18>(&frame),
+        22 => aside_v4::<22>(&frame),
+        _ => Err(Verdict::Internal),
+    })
+}
+
+/// [`ask`] for IPv6, by numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_aside_v6(ctx: *mut xdp_md, stand: u64) -> u64 {
+    let frame = packet(ctx);
+    answer(match stand & 0xff {
+        14 => aside_v6::<14>(&frame),
+        18 => aside_v6::<18>(&frame),
+        22 => aside_v6::<22>(&frame),
+        _ => Err(Verdict::Internal),
+    })
+}
+
+#[inline(always)]
+fn answer(result: Result<(u32, u32), Verdict>) -> u64 {
+    match result {
+        Ok((real, entropy)) => u64::from(entropy) << 32 | SENT | u64::from(real),
+        Err(verdict) => verdict as u64,
+    }
+}
+
+#[inline(always)]
+fn aside_v4<const AT: usize>(frame: &Frame) -> Result<(u32, u32), Verdict> {
+    let ip = ipv4::parse(frame, AT)?;
+    if ip.is_fragment {
+        return Err(Verdict::Fragment);
+    }
+    if ip.protocol != ICMP {
+        return Err(Verdict::NotTransport);
+    }
+    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
+    if is_icmp_error(header.u8::<0>()) {
+        let flow = lb_common::wire::embedded::v4(frame, ip.payload + ERROR_HEADER)?;
+        // An error about a packet that this address has not sent is forged, or astray.
+        if flow.ip.destination != ip.destination {
+            return Err(Verdict::IcmpForged);
+        }
+        return related::<V4>(&flow);
+    }
+    if header.u8::<0>() != icmp::ECHO || !settings::answers_echo() {
+        return Err(Verdict::NotTransport);
+    }
+    let view = frame.view::<{ ipv4::HEADER }>(AT).ok_or(Verdict::Truncated)?;
+    view.set_u32::<12>(ip.destination);
+    view.set_u32::<16>(ip.source);
+    let (old, new) = (view.raw_u16::<8>(), (u16::from(icmp::TTL) << 8 | u16::from(ICMP)).to_be());
+    view.set_u16::<8>(new);
+    view.set_u16::<10>(checksum::replace(view.raw_u16::<10>(), old, new));
+    // Request 8, reply 0; the code is the lower byte.
+    let (old, new) = (header.raw_u16::<0>(), header.raw_u16::<0>() & 0x00ffu16.to_be());
+    header.set_u16::<0>(new);
+    header.set_u16::<2>(checksum::replace(header.raw_u16::<2>(), old, new));
+    swap_macs(frame)?;
+    Err(Verdict::EchoAnswered)
+}
+
+#[inline(always)]
+fn aside_v6<const AT: usize>(frame: &Frame) -> Result<(u32, u32), Verdict> {
+    let ip = ipv6::parse(frame, AT)?;
+    if ip.is_fragment {
+        return Err(Verdict::Fragment);
+    }
+    if ip.protocol != ICMPV6 {
+        return Err(Verdict::NotTransport);
+    }
+    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
+    if is_icmpv6_error(header.u8::<0>()) {
+        let flow = lb_common::wire::embedded::v6(frame, ip.payload + ERROR_HEADER)?;
+        if flow.ip.destination[0] != ip.destination[0] || flow.ip.destination[1] != ip.destination[1] {
+            return Err(Verdict::IcmpForged);
+        }
+        return related::<V6>(&flow);
+    }
+    if header.u8::<0>() != icmp::ECHO_V6 || !settings::answers_echo() {
+        return Err(Verdict::NotTransport);
+    }
+    let view = frame.view::<{ ipv6::HEADER }>(AT).ok_or(Verdict::Truncated)?;
+    view.set_u64::<8>(ip.destination[0]);
+    view.set_u64::<16>(ip.destination[1]);
+    view.set_u64::<24>(ip.source[0]);
+    view.set_u64::<32>(ip.source[1]);
+    view.set_u16::<6>(u16::from_ne_bytes([view.u8::<6>(), icmp::TTL]));
+    let old = header.raw_u16::<0>();
+    let new = u16::from_ne_bytes([icmp::ECHO_REPLY_V6, header.u8::<1>()]);
+    header.set_u16::<0>(new);
+    header.set_u16::<2>(checksum::replace(header.raw_u16::<2>(), old, new));
+    swap_macs(frame)?;
+    Err(Verdict::EchoAnswered)
+}
+
+#[inline(always)]
+fn swap_macs(frame: &Frame) -> Result<(), Verdict> {
+    let header = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
+    let (first, second, third) = (header.raw_u32::<0>(), header.raw_u32::<4>(), header.raw_u32::<8>());
+    header.set_u32::<0>((second >> 16) | (third << 16));
+    header.set_u32::<4>((third >> 16) | (first << 16));
+    header.set_u32::<8>((first >> 16) | (second << 16));
+    Ok(())
+}
+
+/// The real of the flow that an error is about. The error changes nothing: neither state nor age of the connection.
+#[inline(always)]
+fn related<F: Family>(flow: &Flow<F::Header>) -> Result<(u32, u32), Verdict> {
+    let target = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
+    let key = F::key(flow);
+    let place = Place::<F>::of(key, target.service());
+    let found = match table::find(place.first(), key, place.service) {
+        Some(found) => Some(found),
+        None => table::find(place.second(), key, place.service),
+    };
+    let number = match found {
+        Some(found) => found.meta.real(),
+        // Without a connection the hash schedulers still say whose it is.
+        None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(key, target)?,
+        None => return Err(Verdict::IcmpNoFlow),
+    };
+    match Chosen::of(number).entry.way().disposition() {
+        disposition::FORWARD | disposition::DRAIN => Ok((number, hash::entropy(place.hash))),
+        disposition::DROP => Err(Verdict::RealDown),
+        disposition::UNRESOLVED => Err(Verdict::RealUnresolved),
+        _ => Err(Verdict::RealGone),
+    }
+}
