@@ -32,7 +32,7 @@ struct Budget {
 const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
-        verified: 116_000,
+        verified: 174_000,
         stack: 416,
         chain: &["xvs", "xvs_begin_v6", "xvs_choose", "6repeat4call"],
         reason: "two families, each with up to two tags, seven extension headers and three ways out; new connections once, as global functions",

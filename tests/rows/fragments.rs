@@ -1,4 +1,4 @@
-//! Fragments and ICMP errors: judged by the VIP alone, for they may carry no ports.
+//! Fragments: judged by the VIP alone, for they may carry no ports.
 
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::packet::{Packet, SYN};
@@ -64,31 +64,4 @@ fn ipv6_fragments() {
             ),
         ],
     );
-}
-
-#[test]
-fn icmp_errors() {
-    let mut director = standard();
-    let mut rows = Vec::new();
-    for kind in 0..=255u8 {
-        let is_error = matches!(kind, 3 | 4 | 5 | 11 | 12);
-        rows.push(row(
-            "ICMP to a VIP",
-            Packet::v4(CLIENT, VIP).icmp(kind, 4).build(),
-            if is_error { IcmpError } else { NotTransport },
-        ));
-        let verdict = if kind < 128 { IcmpError } else { NotTransport };
-        rows.push(row("ICMPv6 to a VIP", Packet::v6(CLIENT6, VIP6).icmp(kind, 0).build(), verdict));
-    }
-    rows.extend([
-        row("unreachable to somebody else", Packet::v4(CLIENT, OTHER).icmp(3, 4).build(), NotAService),
-        row("echo to somebody else", Packet::v4(CLIENT, OTHER).icmp(8, 0).build(), NotTransport),
-        row("packet too big to somebody else", Packet::v6(CLIENT6, OTHER6).icmp(2, 0).build(), NotAService),
-        row(
-            "error behind an extension header",
-            Packet::v6(CLIENT6, VIP6).extension(0, &[0, 1, 4, 0, 0, 0, 0]).icmp(1, 0).build(),
-            IcmpError,
-        ),
-    ]);
-    run(&mut director, &rows);
 }

@@ -10,6 +10,7 @@ mod direct;
 mod dispositions;
 mod fragments;
 mod hostile;
+mod icmp;
 mod miss;
 mod mtu;
 mod parse;

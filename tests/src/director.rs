@@ -64,13 +64,15 @@ pub struct Options {
     pub tick_shift: u32,
     /// Any packet but RST begins a connection.
     pub sloppy_tcp: bool,
+    /// Echo requests are answered.
+    pub answer_echo: bool,
     /// Timeout of every state, in ticks.
     pub timeout: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { buckets: 1 << 10, tick_shift: 8, sloppy_tcp: false, timeout: None }
+        Self { buckets: 1 << 10, tick_shift: 8, sloppy_tcp: false, answer_echo: false, timeout: None }
     }
 }
 
@@ -93,6 +95,7 @@ impl Director {
             jiffies_per_second: 250,
             tick_shift: options.tick_shift,
             sloppy_tcp: u32::from(options.sloppy_tcp),
+            answer_echo: u64::from(options.answer_echo),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
             timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; 16]),
             ..Settings::default()
@@ -210,7 +213,7 @@ impl Director {
         let is_new = service.is_some_and(|(_, change)| change.connections == 1);
         let sent =
             Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
-        if matches!(verdict.action(), Action::Tx | Action::Redirect) {
+        if verdict.is_forwarded() {
             let bytes = expect::locate(input).length as u64;
             let expected = Sum { packets: 1, bytes, connections: u64::from(is_new) };
             let (key, change) = service.expect("a service counts a forwarded packet");
@@ -232,7 +235,12 @@ impl Director {
                 "bytes of a {verdict:?} packet"
             );
         } else {
-            assert_eq!(hex(&sent.frame), hex(input), "{verdict:?} touches no byte");
+            let expected = match verdict {
+                Verdict::TooBigTold => expect::too_big(input, &sent.frame),
+                Verdict::EchoAnswered => expect::echo_reply(input),
+                _ => input.to_vec(),
+            };
+            assert_eq!(hex(&sent.frame), hex(&expected), "bytes of a {verdict:?} packet");
             // A connection that begins with a packet too big for its way counts; packets and bytes do not.
             for change in service.map(|(_, change)| change).into_iter().chain(real.map(|(_, change)| change)) {
                 assert_eq!((change.packets, change.bytes), (0, 0), "{verdict:?} is not forwarded");

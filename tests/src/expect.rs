@@ -103,6 +103,85 @@ fn outer_v6(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8>
     outer
 }
 
+/// Where a frame's addresses and hop count are: offsets in the IP header, and the addresses' length.
+fn places(version: u8) -> (usize, usize, usize) {
+    if version == 4 { (12, 4, 8) } else { (8, 16, 7) }
+}
+
+/// The frame's MACs and IP addresses, source and destination swapped.
+fn turned_round(input: &[u8]) -> Vec<u8> {
+    let ip = locate(input);
+    let (at, length, _) = places(ip.version);
+    let mut frame = input.to_vec();
+    frame[..6].copy_from_slice(&input[6..12]);
+    frame[6..12].copy_from_slice(&input[..6]);
+    let at = ip.offset + at;
+    frame[at..at + length].copy_from_slice(&input[at + length..at + 2 * length]);
+    frame[at + length..at + 2 * length].copy_from_slice(&input[at..at + length]);
+    frame
+}
+
+/// Writes the checksum of an ICMP message over its bytes (and for ICMPv6 a pseudo-header) at `transport`.
+fn sum_icmp(frame: &mut [u8], ip: Located, transport: usize) {
+    let end = ip.offset + ip.length;
+    frame[transport + 2..transport + 4].copy_from_slice(&[0, 0]);
+    let sum = if ip.version == 4 {
+        checksum(&[&frame[transport..end]])
+    } else {
+        let length = ((end - transport) as u32).to_be_bytes();
+        checksum(&[&frame[ip.offset + 8..ip.offset + 40], &length, &[0, 0, 0, 58], &frame[transport..end]])
+    };
+    frame[transport + 2..transport + 4].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// RFC 792, RFC 4443 section 4.2: the request with another type, sent back.
+pub fn echo_reply(input: &[u8]) -> Vec<u8> {
+    let ip = locate(input);
+    let mut frame = turned_round(input);
+    frame[ip.offset + places(ip.version).2] = 64;
+    let transport = if ip.version == 4 { ip.offset + usize::from(input[ip.offset] & 15) * 4 } else { ip.offset + 40 };
+    frame[transport] = if ip.version == 4 { 0 } else { 129 };
+    if ip.version == 4 {
+        frame[ip.offset + 10..ip.offset + 12].copy_from_slice(&[0, 0]);
+        let sum = checksum(&[&frame[ip.offset..transport]]);
+        frame[ip.offset + 10..ip.offset + 12].copy_from_slice(&sum.to_be_bytes());
+    }
+    sum_icmp(&mut frame, ip, transport);
+    frame
+}
+
+/// RFC 1191, RFC 4443 section 3.2: what goes back to the sender of a packet that does not fit. The MTU that it names is taken from what
+/// came out.
+pub fn too_big(input: &[u8], output: &[u8]) -> Vec<u8> {
+    let ip = locate(input);
+    let round = turned_round(input);
+    let (at, length, _) = places(ip.version);
+    let (from, to) = (&round[ip.offset + at..ip.offset + at + length], &round[ip.offset + at + length..][..length]);
+    let (header, kind, quoted): (usize, [u8; 2], usize) =
+        if ip.version == 4 { (20, [3, 4], 84) } else { (40, [2, 0], 248) };
+    let transport = ip.offset + header;
+    let mut packet = if ip.version == 4 {
+        let mut header = vec![0x45, 0, 0, 8 + 20 + 84, 0, 0, 0, 0, 64, 1, 0, 0];
+        header.extend([from, to].concat());
+        let sum = checksum(&[&header]);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        header
+    } else {
+        [&[0x60, 0, 0, 0, 1, 0, 58, 64], from, to].concat()
+    };
+    packet.extend(kind);
+    packet.extend([0, 0]);
+    // IPv4 has the MTU in the last two of these four bytes, behind two that are zero (RFC 1191 section 4).
+    let mtu = &output[transport + 4..transport + 8];
+    assert!(ip.version == 6 || mtu[..2] == [0, 0], "unused bytes");
+    packet.extend(mtu);
+    packet.extend(&input[ip.offset..ip.offset + quoted]);
+    let mut frame = [&round[..ip.offset], &packet].concat();
+    let told = locate(&frame);
+    sum_icmp(&mut frame, told, transport);
+    frame
+}
+
 /// Protocol number in the outer header, and bytes between it and the packet.
 fn carried_as(by: u8, protocol: u8, is_summed: bool) -> (u8, usize) {
     match by & !method::CHECKSUM {

@@ -78,6 +78,12 @@ verdicts! {
 }
 
 impl Verdict {
+    /// The packet goes to a real.
+    #[inline(always)]
+    pub const fn is_forwarded(self) -> bool {
+        matches!(self, Self::Direct | Self::DirectRedirect | Self::Tunnel | Self::TunnelRedirect)
+    }
+
     /// The verdict on a packet that goes the same way out of another NIC.
     #[inline(always)]
     pub const fn redirected(self) -> Self {

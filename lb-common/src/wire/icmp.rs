@@ -52,20 +52,7 @@ pub const fn too_big_v6(from: [u32; 4], to: [u32; 4], mtu: u32, quote: u32) -> [
         word += 1;
     }
     let icmp = (kind | u16::from_be(checksum::finish(sum)) as u32).to_be();
-    [
-        (6u32 << 28).to_be(),
-        second,
-        from[0],
-        from[1],
-        from[2],
-        from[3],
-        to[0],
-        to[1],
-        to[2],
-        to[3],
-        icmp,
-        mtu,
-    ]
+    [(6u32 << 28).to_be(), second, from[0], from[1], from[2], from[3], to[0], to[1], to[2], to[3], icmp, mtu]
 }
 
 const _: () = assert!(ipv6::HEADER + 8 + QUOTE_V6 <= MIN_MTU_V6 as usize && QUOTE_V4.is_multiple_of(4));

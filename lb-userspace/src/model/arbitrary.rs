@@ -27,20 +27,23 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
     (
         proptest::collection::btree_set("[a-zA-Z0-9._\"'\\\\é-]{1,7}", 0..3),
         (timeout(), timeout(), timeout()),
-        any::<(bool, bool)>(),
+        any::<(bool, bool, bool)>(),
         option::of(v4()),
         option::of(v6()),
     )
-        .prop_map(|(names, (tcp, tcp_fin, udp), (sloppy_tcp, tunnel_source_vary), source_v4, source_v6)| {
-            DirectorSpec {
-                interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
-                timeouts: TimeoutSpec { tcp, tcp_fin, udp },
-                sloppy_tcp,
-                tunnel_source_v4: source_v4,
-                tunnel_source_v6: source_v6,
-                tunnel_source_vary,
-            }
-        })
+        .prop_map(
+            |(names, (tcp, tcp_fin, udp), (sloppy_tcp, answer_echo, tunnel_source_vary), source_v4, source_v6)| {
+                DirectorSpec {
+                    interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
+                    timeouts: TimeoutSpec { tcp, tcp_fin, udp },
+                    sloppy_tcp,
+                    answer_echo,
+                    tunnel_source_v4: source_v4,
+                    tunnel_source_v6: source_v6,
+                    tunnel_source_vary,
+                }
+            },
+        )
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {

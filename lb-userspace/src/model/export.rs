@@ -28,14 +28,24 @@ pub fn to_toml(spec: &Spec) -> String {
 }
 
 fn director_table(director: &DirectorSpec) -> Table {
-    let DirectorSpec { interfaces, timeouts, sloppy_tcp, tunnel_source_v4, tunnel_source_v6, tunnel_source_vary } =
-        director;
+    let DirectorSpec {
+        interfaces,
+        timeouts,
+        sloppy_tcp,
+        answer_echo,
+        tunnel_source_v4,
+        tunnel_source_v6,
+        tunnel_source_vary,
+    } = director;
     let mut table = Table::new();
     if !interfaces.is_empty() {
         table.insert("interfaces", value(interfaces.iter().collect::<Array>()));
     }
     if *sloppy_tcp {
         table.insert("sloppy_tcp", value(true));
+    }
+    if *answer_echo {
+        table.insert("answer_echo", value(true));
     }
     if let Some(source) = tunnel_source_v4 {
         table.insert("tunnel_source_v4", word(source));

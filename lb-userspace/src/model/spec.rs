@@ -35,6 +35,8 @@ pub struct DirectorSpec {
     pub timeouts: TimeoutSpec,
     /// Take a TCP connection whose first packet seen is not a SYN (LVS `sloppy_tcp`).
     pub sloppy_tcp: bool,
+    /// Answer echo requests to a VIP; otherwise they are the kernel's.
+    pub answer_echo: bool,
     /// Outer source address of IPv4 tunnels. None means 198.18.0.0/16, or what the route prefers if it does not vary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tunnel_source_v4: Option<Ipv4Addr>,
@@ -124,6 +126,7 @@ impl Default for DirectorSpec {
             interfaces: Vec::new(),
             timeouts: TimeoutSpec::default(),
             sloppy_tcp: false,
+            answer_echo: false,
             tunnel_source_v4: None,
             tunnel_source_v6: None,
             tunnel_source_vary: true,

@@ -111,6 +111,7 @@ impl Check<'_> {
             interfaces,
             timeouts,
             sloppy_tcp: _,
+            answer_echo: _,
             tunnel_source_v4,
             tunnel_source_v6,
             tunnel_source_vary: _,

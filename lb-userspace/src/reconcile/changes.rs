@@ -74,6 +74,9 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
         };
         let mut details = Vec::new();
         differ(&mut details, "weight", &before.weight, &real.weight);
+        if (before.tunnel_port, before.tunnel_checksum) != (real.tunnel_port, real.tunnel_checksum) {
+            details.push("tunnel header".to_owned());
+        }
         differ(&mut details, "method", &old.method_of(&before), &new.method_of(real));
         if !details.is_empty() {
             lines.push(line(ChangeAction::Change, name(new, real), details.join(", ")));
@@ -104,6 +107,7 @@ fn director(old: &Spec, new: &Spec) -> String {
     differ(&mut details, "tcp_fin timeout", &old.timeouts.tcp_fin, &new.timeouts.tcp_fin);
     differ(&mut details, "udp timeout", &old.timeouts.udp, &new.timeouts.udp);
     differ(&mut details, "sloppy_tcp", &old.sloppy_tcp, &new.sloppy_tcp);
+    differ(&mut details, "answer_echo", &old.answer_echo, &new.answer_echo);
     if (old.tunnel_source_v4, old.tunnel_source_v6, old.tunnel_source_vary)
         != (new.tunnel_source_v4, new.tunnel_source_v6, new.tunnel_source_vary)
     {

@@ -97,7 +97,12 @@ fn settings(director: &DirectorSpec, current: &Settings) -> Settings {
     for (ticks, seconds) in timeouts.iter_mut().zip(seconds) {
         *ticks = clock::ticks(seconds, current.jiffies_per_second, current.tick_shift);
     }
-    Settings { sloppy_tcp: u32::from(director.sloppy_tcp), timeouts, ..*current }
+    Settings {
+        sloppy_tcp: u32::from(director.sloppy_tcp),
+        answer_echo: u64::from(director.answer_echo),
+        timeouts,
+        ..*current
+    }
 }
 
 fn desired_service(director: &DirectorSpec, service: &ServiceSpec, facts: &Facts<'_>) -> DesiredService {

@@ -30,6 +30,12 @@ impl Stand {
         Self(offset as u64 | if is_v6 { Self::V6 } else { 0 })
     }
 
+    /// Where the IP header begins. The mask is for the verifier.
+    #[inline(always)]
+    pub(crate) fn offset(self) -> usize {
+        (self.0 & 0x1f) as usize
+    }
+
     /// The packet is an IPv6 one.
     #[inline(always)]
     pub(crate) fn is_v6(self) -> bool {

@@ -38,6 +38,7 @@ fn director(mut section: Section<'_>) -> DirectorSpec {
             .unwrap_or(default.interfaces),
         timeouts: section.section("timeouts").map(timeouts).unwrap_or_default(),
         sloppy_tcp: section.boolean("sloppy_tcp").unwrap_or(default.sloppy_tcp),
+        answer_echo: section.boolean("answer_echo").unwrap_or(default.answer_echo),
         tunnel_source_v4: section.read("tunnel_source_v4", |text| address_of(text, "an IPv4 address")),
         tunnel_source_v6: section.read("tunnel_source_v6", |text| address_of(text, "an IPv6 address")),
         tunnel_source_vary: section.boolean("tunnel_source_vary").unwrap_or(default.tunnel_source_vary),
