@@ -102,7 +102,7 @@ fn mutated_frames() {
         Verdict::NotAService,
         Verdict::BadHeader,
         Verdict::Truncated,
-        Verdict::Fragment,
+        Verdict::FragmentEarly,
     ] {
         assert!(met.contains_key(&verdict), "{verdict:?} is met in {met:?}");
     }

@@ -65,16 +65,16 @@ fn any_port_serves_what_no_exact_service_has() {
 #[test]
 fn a_vip_is_one_until_its_last_service_goes() {
     let mut director = standard();
-    let fragment = Packet::v4(CLIENT, VIP).udp(1, 53).fragment_word(0x2000).build();
+    let fragment = Packet::v4(CLIENT, VIP).udp(1, 53).fragment_word(0x0010).build();
     let syn = Packet::v4(CLIENT, VIP).tcp(1, 80, SYN).build();
     assert_eq!(director.send(&syn).verdict, Direct);
     director.tables.remove_service(&"tcp://10.0.0.100:80".parse().unwrap());
     assert_eq!(director.send(&syn).verdict, NotAService);
-    assert_eq!(director.send(&fragment).verdict, Fragment, "UDP is still served");
+    assert_eq!(director.send(&fragment).verdict, FragmentEarly, "UDP is still served");
     director.tables.remove_service(&"udp://10.0.0.100:53".parse().unwrap());
     assert_eq!(director.send(&fragment).verdict, NotAService);
     let again = director.service("udp://10.0.0.100:53", RR, 0, &[(direct("10.0.1.5:53", 5), 1)]);
-    assert_eq!(director.send(&fragment).verdict, Fragment);
+    assert_eq!(director.send(&fragment).verdict, FragmentEarly);
     assert_eq!(director.send(&Packet::v4(CLIENT, VIP).udp(1, 53).build()).service, Some(again));
 }
 

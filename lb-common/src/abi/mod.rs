@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod counters;
+pub mod fragment;
 pub mod limits;
 pub mod names;
 pub mod real;

@@ -41,6 +41,8 @@ pub enum Table {
     RealCounters,
     /// ICMP messages that each CPU may still send: a cache line of [`MESSAGES_BYTES`] each.
     Messages,
+    /// Packets of which a first fragment has been seen, [`super::fragment::Bucket`].
+    Fragments,
 }
 
 /// Bytes of a value of [`Table::Messages`].
@@ -48,7 +50,7 @@ pub const MESSAGES_BYTES: usize = 64;
 
 impl Table {
     /// Every table, by number: the order in which they are created and checked.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Settings,
         Self::ConnectionsV4,
         Self::ConnectionsV6,
@@ -64,6 +66,7 @@ impl Table {
         Self::ServiceCounters,
         Self::RealCounters,
         Self::Messages,
+        Self::Fragments,
     ];
 
     /// Name of its map and of its pin.
@@ -84,6 +87,7 @@ impl Table {
             Self::ServiceCounters => "SERVICE_COUNTERS",
             Self::RealCounters => "REAL_COUNTERS",
             Self::Messages => "MESSAGES",
+            Self::Fragments => "FRAGMENTS",
         }
     }
 }
@@ -183,6 +187,6 @@ mod tests {
             assert_eq!(meaning(of_constant(constant)), Some(Meaning::Constant(constant)));
         }
         let unknown = u64::from(TAG) << 32;
-        assert_eq!([0, 1, unknown | 15, unknown | 0x109, u64::MAX].map(meaning), [None; 5]);
+        assert_eq!([0, 1, unknown | 16, unknown | 0x109, u64::MAX].map(meaning), [None; 5]);
     }
 }

@@ -60,7 +60,7 @@ verdicts! {
     7  Truncated            Pass     "truncated"              "Ends before its headers do: passed to the kernel, which refuses it."
     8  BadHeader            Pass     "bad-header"             "A header contradicts itself or the frame's length: passed to the kernel, which refuses it."
     9  TooManyHeaders       Pass     "too-many-headers"       "More VLAN tags or IPv6 extension headers than are read: passed to the kernel."
-    10 Fragment             Drop     "fragment"               "A fragment to a VIP: not balanced in this version, dropped."
+    10 FragmentEarly        Drop     "fragment-early"         "A fragment that came before its packet's first one: handed to the daemon, which sends it on when that has come within a second."
     11 IcmpNoFlow           Pass     "icmp-no-flow"           "An ICMP error to a VIP about a flow that is not known: passed to the kernel."
     12 TooBig               Drop     "too-big"                "Longer than the way to its real takes, headers of a tunnel included, and its sender is not told: it allows fragments, or too many have been told."
     13 MissNotSyn           Pass     "no-connection"          "TCP without SYN, and no connection: passed to the kernel, which resets it, as IPVS does."
@@ -75,6 +75,8 @@ verdicts! {
     22 IcmpMalformed        Drop     "icmp-malformed"         "An ICMP error to a VIP that does not carry the begin of a TCP or UDP packet: dropped."
     23 IcmpForged           Drop     "icmp-forged"            "An ICMP error to a VIP about a packet that another address sent: dropped."
     24 EchoAnswered         Tx       "echo-answered"          "An echo request to a VIP: answered."
+    25 FragmentNoPorts      Drop     "fragment-no-ports"      "A first fragment to a VIP that does not hold its whole TCP or UDP header: dropped."
+    26 FragmentOverlap      Drop     "fragment-overlap"       "A later fragment to a VIP that reaches into its packet's TCP or UDP header: dropped."
 }
 
 impl Verdict {

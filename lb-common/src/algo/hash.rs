@@ -27,6 +27,19 @@ pub const fn flow_v6(key: [u64; 3], service: u32, secret: [u64; 2]) -> u64 {
     flow_v4(word ^ key[2], service, secret)
 }
 
+/// Name of a fragmented packet, from the words that identify it: never 0 or 1, which mean something else in its table.
+#[inline(always)]
+pub const fn fragment(words: [u64; 5], secret: [u64; 2]) -> u64 {
+    let mut hash = secret[0];
+    let mut at = 0;
+    while at < words.len() {
+        hash = round(hash ^ words[at], secret[1]).wrapping_mul(GOLDEN);
+        hash ^= hash >> 29;
+        at += 1;
+    }
+    hash | 2
+}
+
 /// The first of a connection's two buckets, below `mask + 1`, a power of two of at least 2.
 #[inline(always)]
 pub const fn first_bucket(hash: u64, mask: u64) -> u64 {

@@ -47,13 +47,15 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
         destination: [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
         protocol: view.u8::<6>(),
         is_fragment: false,
+        fragment_word: 0,
+        identification: 0,
         total_length: 0,
         payload: offset + ipv6::HEADER,
     };
     if ipv6::is_extension(ip.protocol) {
         ipv6::walk_extensions(packet, &mut ip).map_err(|_| Verdict::IcmpMalformed)?;
-        // A first fragment has ports, a later one none; which of them it is the walk does not say.
-        if ip.is_fragment {
+        // A first fragment has ports, a later one none.
+        if ip.fragment_word & !1 != 0 {
             return Err(Verdict::IcmpMalformed);
         }
     }

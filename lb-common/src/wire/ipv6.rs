@@ -28,6 +28,10 @@ pub struct Header {
     /// Part of a packet, the first part included. The protocol is then that of the whole packet, and `payload` lies behind the
     /// fragment header.
     pub is_fragment: bool,
+    /// Of a fragment: its offset in bytes, and "more fragments" in the lowest bit.
+    pub fragment_word: u16,
+    /// Of a fragment: the identification of its packet, raw.
+    pub identification: u32,
     /// Length of the packet, fixed header included: up to 65 575, hence 32 bits.
     pub total_length: u32,
     /// Offset of the transport header in the frame.
@@ -51,6 +55,8 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
         destination: [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
         protocol: view.u8::<6>(),
         is_fragment: false,
+        fragment_word: 0,
+        identification: 0,
         total_length,
         payload: offset + HEADER,
     };
@@ -84,8 +90,10 @@ pub(crate) fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Res
         header.payload += length;
         if was_fragment {
             // RFC 6946: offset 0 without "more" is a whole packet that only carries the header.
-            header.is_fragment = extension.u16::<2>() & 0xfff9 != 0;
+            header.fragment_word = extension.u16::<2>() & 0xfff9;
+            header.is_fragment = header.fragment_word != 0;
             if header.is_fragment {
+                header.identification = extension.raw_u32::<4>();
                 return Ok(());
             }
         }

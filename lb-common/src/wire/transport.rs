@@ -60,6 +60,22 @@ pub fn parse<P: Packet>(packet: &P, offset: usize, protocol: u8, length: usize) 
     }
 }
 
+/// Reads the TCP or UDP header of a first fragment, of which `length` bytes are there; the datagram goes on in others. None without a
+/// whole header.
+#[inline(always)]
+pub fn parse_first<P: Packet>(packet: &P, offset: usize, protocol: u8, length: usize) -> Option<Transport> {
+    if protocol == TCP {
+        let view = packet.view::<TCP_HEADER>(offset)?;
+        let header_length = ((view.u8::<12>() >> 4) as usize) * 4;
+        (header_length >= TCP_HEADER && header_length <= length)
+            .then_some(Transport { ports: view.raw_u32::<0>(), flags: view.u8::<13>() })
+    } else {
+        let view = packet.view::<UDP_HEADER>(offset)?;
+        (length >= UDP_HEADER && view.u16::<4>() as usize >= UDP_HEADER)
+            .then_some(Transport { ports: view.raw_u32::<0>(), flags: 0 })
+    }
+}
+
 /// An ICMP message about another packet (RFC 792, RFC 1122 section 3.2.2): unreachable, quench, redirect, time exceeded, parameter.
 #[inline(always)]
 pub const fn is_icmp_error(kind: u8) -> bool {

@@ -29,6 +29,7 @@ pub(crate) trait Family {
     fn service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
     fn protocol(ip: &Self::Header) -> u8;
     fn length(ip: &Self::Header) -> u32;
+    fn is_fragment(ip: &Self::Header) -> bool;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
@@ -72,6 +73,10 @@ impl Family for V4 {
     #[inline(always)]
     fn length(ip: &ipv4::Header) -> u32 {
         u32::from(ip.total_length)
+    }
+    #[inline(always)]
+    fn is_fragment(ip: &ipv4::Header) -> bool {
+        ip.is_fragment
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
@@ -120,6 +125,10 @@ impl Family for V6 {
     #[inline(always)]
     fn length(ip: &ipv6::Header) -> u32 {
         ip.total_length
+    }
+    #[inline(always)]
+    fn is_fragment(ip: &ipv6::Header) -> bool {
+        ip.is_fragment
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {

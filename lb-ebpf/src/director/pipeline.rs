@@ -71,7 +71,7 @@ impl<F: Family> Then<F::Header> for Parsed<'_, F> {
             return Err(Verdict::NotAService);
         }
         let stand = Stand::new(self.offset, F::IS_V6);
-        let Sent { real, entropy } = aside::ask(self.ctx, stand)?;
+        let Sent { real, entropy } = aside::ask(self.ctx, stand, F::is_fragment(&ip))?;
         send(self.ctx, &crate::stage::packet(self.ctx), F::length(&ip), real, u64::from(entropy), stand)
     }
 }

@@ -13,7 +13,7 @@ use lb_common::abi::real::Real;
 use lb_common::abi::service::{BUCKETS, Config, Cursor, Member, RingLine};
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::{MESSAGES_BYTES, Table};
-use lb_common::abi::{LAYOUT_VERSION, connection, service};
+use lb_common::abi::{LAYOUT_VERSION, connection, fragment, service};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -100,6 +100,7 @@ impl Geometry {
             Table::Cursors => (size_of::<Cursor>(), self.cpu_places() * MAX_SERVICES),
             Table::Verdicts => (size_of::<u64>(), self.cpu_places() * VERDICT_SLOTS),
             Table::ServiceCounters => (size_of::<Counters>(), self.cpu_places() * MAX_SERVICES),
+            Table::Fragments => (size_of::<fragment::Bucket>(), fragment::BUCKETS),
             Table::Messages => (MESSAGES_BYTES, self.cpu_places()),
             Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
         }

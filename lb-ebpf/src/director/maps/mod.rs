@@ -5,6 +5,7 @@
 
 pub(crate) mod connections;
 pub(crate) mod counters;
+pub(crate) mod fragments;
 pub(crate) mod limits;
 pub(crate) mod pool;
 pub(crate) mod reals;

@@ -1,5 +1,5 @@
-//! Packets to a VIP that have no ports to be balanced by: ICMP errors go to the real of the flow that they are about, echo requests
-//! are answered or passed. Out of line, in functions that the verifier walks by themselves.
+//! Packets to a VIP that have no ports of their own: ICMP errors go to the real of the flow that they are about, echo requests are
+//! answered or passed, fragments have a file of their own. Out of line, in functions that the verifier walks by themselves.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
@@ -17,6 +17,7 @@ use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::{Frame, Window};
 
 use super::connection::Place;
+use super::fragment::{xvs_fragment_v4, xvs_fragment_v6};
 use super::tunnel::Stand;
 use super::{packet, schedule, service};
 use crate::family::{Family, V4, V6};
@@ -34,8 +35,13 @@ const SENT: u64 = 1 << 31;
 
 /// Where the packet goes, or the verdict that its life ends with.
 #[inline(always)]
-pub(crate) fn ask(ctx: *mut xdp_md, stand: Stand) -> Result<Sent, Verdict> {
-    let answer = if stand.is_v6() { xvs_aside_v6(ctx, stand.0) } else { xvs_aside_v4(ctx, stand.0) };
+pub(crate) fn ask(ctx: *mut xdp_md, stand: Stand, is_fragment: bool) -> Result<Sent, Verdict> {
+    let answer = match (stand.is_v6(), is_fragment) {
+        (false, false) => xvs_aside_v4(ctx, stand.0),
+        (true, false) => xvs_aside_v6(ctx, stand.0),
+        (false, true) => xvs_fragment_v4(ctx, stand.0),
+        (true, true) => xvs_fragment_v6(ctx, stand.0),
+    };
     if answer & SENT != 0 {
         return Ok(Sent { real: Chosen::of(answer as u32), entropy: (answer >> 32) as u32 });
     }
@@ -59,7 +65,7 @@ pub extern "C" fn xvs_aside_v6(ctx: *mut xdp_md, stand: u64) -> u64 {
 }
 
 #[inline(always)]
-fn answer(result: Result<(u32, u32), Verdict>) -> u64 {
+pub(crate) fn answer(result: Result<(u32, u32), Verdict>) -> u64 {
     match result {
         Ok((real, entropy)) => u64::from(entropy) << 32 | SENT | u64::from(real),
         Err(verdict) => verdict as u64,
@@ -71,9 +77,6 @@ fn aside_v4(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
     // First of all: behind a look at a place that varies, the compiler would leave this one's comparison out, which the verifier wants.
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
     let ip = ipv4::parse(frame, at)?;
-    if ip.is_fragment {
-        return Err(Verdict::Fragment);
-    }
     if ip.protocol != ICMP {
         return Err(Verdict::NotTransport);
     }
@@ -112,9 +115,6 @@ fn aside_v4(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
 fn aside_v6(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
     let ip = ipv6::parse(frame, at)?;
-    if ip.is_fragment {
-        return Err(Verdict::Fragment);
-    }
     if ip.protocol != ICMPV6 {
         return Err(Verdict::NotTransport);
     }

@@ -8,6 +8,7 @@ pub(crate) mod account;
 pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod forward;
+pub(crate) mod fragment;
 pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod too_big;
