@@ -40,6 +40,22 @@ impl Server {
         })
     }
 
+    /// Answers each datagram with itself.
+    pub(crate) fn udp_echo(stage: &Stage, real: &str, at: SocketAddr) -> Self {
+        let socket = enter(stage, real, || UdpSocket::bind(at));
+        socket.set_read_timeout(Some(LOOK)).unwrap();
+        Self::start(move |stop, answered| {
+            let mut datagram = vec![0; 1 << 16];
+            while !stop.load(Ordering::SeqCst) {
+                if let Ok((length, from)) = socket.recv_from(&mut datagram)
+                    && socket.send_to(&datagram[..length], from).is_ok()
+                {
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+    }
+
     /// Sends the real's name to each TCP connection and closes it.
     pub(crate) fn tcp(stage: &Stage, real: &str, at: SocketAddr) -> Self {
         let name = real.to_owned();

@@ -16,6 +16,7 @@
 //! | `tunnels` | four tunnels to reals behind a router, outer sources |
 //! | `two_arm` | redirect between interfaces |
 //! | `udp` | a UDP service |
+//! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
@@ -27,6 +28,7 @@ mod counts;
 mod echo;
 mod edits;
 mod expiry;
+mod fragments;
 mod hashing;
 mod health;
 mod hold;

@@ -11,7 +11,7 @@ use super::{CLIENT, CLIENT6, OTHER, OTHER6, VIP, VIP6, standard};
 
 /// A fragment of a packet: `offset` in bytes, more to come or not, and what it carries.
 fn v4(id: u16, offset: u16, more: bool) -> Packet {
-    Packet::v4(CLIENT, VIP).identification(id).fragment_word(offset / 8 | if more { 0x2000 } else { 0 })
+    Packet::v4(CLIENT, VIP).identification(id).fragment_word((offset / 8) | if more { 0x2000 } else { 0 })
 }
 
 fn v6(id: u16, offset: u16, more: bool) -> Packet {

@@ -7,8 +7,9 @@ use super::limits::WAYS;
 
 /// Buckets of the table: 16 384 packets under way at a time.
 pub const BUCKETS: u32 = 1 << 12;
-/// Ticks that an entry counts: as long as a receiver waits for the rest of a packet (Linux: 30 s).
-pub const LIFETIME: u32 = 30;
+/// Ticks that an entry counts. Fragments of a packet follow each other within milliseconds; a busy sender gives its identification to
+/// another packet within seconds (65 536 of them), whose early fragments must not go where this one went.
+pub const LIFETIME: u32 = 2;
 /// A tag that is being written, and one that no packet has.
 pub const BUSY: u64 = 1;
 

@@ -199,6 +199,20 @@ pub struct StatsView {
     pub verdicts: Vec<VerdictView>,
     /// Counters by service.
     pub services: Vec<ServiceStatsView>,
+    /// Fragments that came before their packet's first one, since the daemon started.
+    #[serde(default)]
+    pub early_fragments: EarlyFragmentsView,
+}
+
+/// Fragments that the daemon holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlyFragmentsView {
+    /// They wait now.
+    pub waiting: u64,
+    /// They were sent on.
+    pub sent_on: u64,
+    /// Their first one did not come within a second, or there was no room.
+    pub given_up: u64,
 }
 
 /// Packets that met one fate.

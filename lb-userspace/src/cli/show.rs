@@ -8,7 +8,7 @@ use super::{
 };
 use crate::api::{
     client::Client,
-    types::{Counters, StatsView, StatusView},
+    types::{Counters, EarlyFragmentsView, StatsView, StatusView},
 };
 
 pub(super) async fn status(client: &Client, out: &Output) -> Result<(), CliError> {
@@ -83,6 +83,8 @@ fn stats_text(stats: &StatsView) -> String {
     });
     text.push('\n');
     text.push_str(&table(&columns, rows));
+    let EarlyFragmentsView { waiting, sent_on, given_up } = stats.early_fragments;
+    let _ = writeln!(text, "\nearly fragments: {waiting} waiting, {sent_on} sent on, {given_up} given up");
     text
 }
 

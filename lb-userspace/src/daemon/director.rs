@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::tables::Table;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::held::Held;
 use super::store::{Saved, Store};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
 use crate::api::types::{AppliedView, PlanView};
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::connections::Sweep;
+use crate::dataplane::early::{self, EarlyFragment};
 use crate::dataplane::loader::{Loaded, Mode};
 use crate::dataplane::mapped::Mapped;
 use crate::dataplane::memory::from_pin;
@@ -52,6 +54,9 @@ pub(super) struct Director {
     wanted_checks: watch::Sender<BTreeMap<CheckId, CheckConfig>>,
     pub(super) next_hops: watch::Receiver<BTreeMap<Target, NextHop>>,
     pub(super) health: watch::Receiver<BTreeMap<CheckId, Health>>,
+    /// Fragments that the program has handed over.
+    pub(super) early: Option<mpsc::Receiver<Vec<EarlyFragment>>>,
+    pub(super) held: Held,
 }
 
 impl Director {
@@ -85,7 +90,8 @@ impl Director {
         if loaded.is_err() && is_new {
             pins.remove_maps()?;
         }
-        let loaded = loaded?;
+        let mut loaded = loaded?;
+        let early = early::read(&mut loaded)?;
         let mut tables = Tables::adopt(loaded.memory(), geometry)?;
         if is_new {
             tables.set_settings(&settings);
@@ -111,6 +117,8 @@ impl Director {
             next_hops: neighbour::spawn(ways),
             health: health::spawn(checks),
             saved,
+            early: Some(early),
+            held: Held::default(),
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
@@ -315,6 +323,25 @@ impl Director {
         self.tables.settle(|service, endpoint| wanted.contains(&(*service, *endpoint)));
         if self.is_behind {
             self.reconcile();
+        }
+    }
+
+    /// Keeps fragments until their packets' first ones have come.
+    pub(super) fn hold(&mut self, fragments: Vec<EarlyFragment>) {
+        self.held.take(Instant::now(), fragments);
+        self.send_on();
+    }
+
+    /// Runs those through the program again whose packets are known by now.
+    pub(super) fn send_on(&mut self) {
+        let now = match self.clock.tick(self.tables.settings().tick_shift) {
+            Ok(now) => now,
+            Err(error) => return tracing::error!("no clock, no fragment goes on: {error}"),
+        };
+        for fragment in self.held.ready(Instant::now(), |tag| self.tables.knows_fragment(tag, now)) {
+            if let Err(error) = self.loaded.inject(fragment.ifindex, &fragment.frame) {
+                tracing::warn!("{error}");
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::director::{Director, TICK};
+use super::held::LOOK;
 use super::views;
 use crate::api::engine::Engine;
 use crate::api::error::EngineError;
@@ -33,6 +34,10 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
     let (mut next_hops, mut health) = (director.next_hops.clone(), director.health.clone());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Without a sender it never gives anything: the daemon goes on without.
+    let mut early = director.early.take().unwrap_or_else(|| mpsc::channel(1).1);
     loop {
         tokio::select! {
             job = queue.recv() => match job {
@@ -42,6 +47,8 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
             Ok(()) = next_hops.changed() => director.reconcile(),
             Ok(()) = health.changed() => director.reconcile(),
             _ = ticks.tick() => director.tick(),
+            Some(fragments) = early.recv() => director.hold(fragments),
+            _ = looks.tick(), if !director.held.is_empty() => director.send_on(),
         }
     }
 }

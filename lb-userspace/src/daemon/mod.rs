@@ -4,6 +4,7 @@
 
 mod director;
 mod engine;
+mod held;
 mod store;
 mod views;
 

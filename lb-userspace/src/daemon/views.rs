@@ -9,8 +9,9 @@ use lb_common::abi::verdict::Action;
 use super::director::Director;
 use crate::api::error::EngineError;
 use crate::api::types::{
-    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, InterfaceView, RealCounts, RealState,
-    RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
+    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, EarlyFragmentsView, InterfaceView,
+    RealCounts, RealState, RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView,
+    VerdictAction, VerdictView, XdpMode,
 };
 use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
@@ -154,7 +155,12 @@ pub(super) fn stats(director: &Director) -> StatsView {
         });
         ServiceStatsView { service: service.key, counters: service_counters(director, row), reals: reals.collect() }
     });
-    StatsView { verdicts: verdicts.collect(), services: services.collect() }
+    let early_fragments = EarlyFragmentsView {
+        waiting: director.held.len() as u64,
+        sent_on: director.held.sent_on,
+        given_up: director.held.given_up,
+    };
+    StatsView { verdicts: verdicts.collect(), services: services.collect(), early_fragments }
 }
 
 fn real_counters(director: &Director, number: Option<u32>) -> Counters {

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use aya::maps::Map;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::programs::{ProgramError, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::names::PROGRAM_DIRECTOR;
@@ -73,6 +74,26 @@ impl Loaded {
     /// Its tables.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Takes a map that the object has besides the tables.
+    pub(super) fn take_map(&mut self, name: &str) -> Result<Map, DataplaneError> {
+        self.object.take_map(name).ok_or_else(|| DataplaneError::other(name, "not in the object"))
+    }
+
+    /// Runs a frame through the program as if it had just come in by an interface, and lets it go where the program says (kernel 5.18).
+    pub fn inject(&mut self, ifindex: u32, frame: &[u8]) -> Result<(), DataplaneError> {
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: 1,
+            attrs: TestRunAttrs::new().xdp_live_frames(1),
+            ..TestRunOptions::default()
+        };
+        let run = program(&mut self.object)?.test_run(options);
+        run.map(drop).map_err(|e| DataplaneError::other("sending a fragment on", chain(&e)))
     }
 
     /// Attaches to an interface, or takes the place of the program on the link that is pinned for it.

@@ -10,6 +10,7 @@ pub mod attach;
 pub mod clock;
 pub mod connections;
 pub mod counters;
+pub mod early;
 pub mod loader;
 pub mod mapped;
 pub mod memory;

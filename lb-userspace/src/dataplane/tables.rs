@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
+use lb_common::abi::fragment;
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
 use lb_common::abi::real::{Load, Real, disposition, family};
 use lb_common::abi::service::{Config, Member, RING_EMPTY, RingLine, Target};
@@ -36,6 +37,7 @@ pub struct Maps {
     pub(crate) verdicts: Mapped,
     pub(crate) service_counters: Mapped,
     pub(crate) real_counters: Mapped,
+    fragments: Mapped,
 }
 
 /// What a service schedules by.
@@ -103,6 +105,7 @@ impl Maps {
             verdicts: mapped(Table::Verdicts)?,
             service_counters: mapped(Table::ServiceCounters)?,
             real_counters: mapped(Table::RealCounters)?,
+            fragments: mapped(Table::Fragments)?,
         })
     }
 }
@@ -199,6 +202,15 @@ impl Tables {
     /// Numbers that are free for new reals and services.
     pub fn room(&self) -> (usize, usize) {
         (self.free_reals.len(), MAX_SERVICES as usize - self.services.len() - self.retired.len())
+    }
+
+    /// The first fragment of the packet with this tag has been seen lately.
+    pub fn knows_fragment(&self, tag: u64, now: u32) -> bool {
+        let bucket = self.maps.fragments.value((tag >> 32) as u32 & (fragment::BUCKETS - 1));
+        bucket.chunks(2).any(|entry| {
+            let value = fragment::Value(entry[1].load(Ordering::Acquire));
+            entry[0].load(Ordering::Acquire) == tag && value.age(now) <= fragment::LIFETIME
+        })
     }
 
     /// The settings value.

@@ -138,7 +138,7 @@ impl Engine for Fake {
             description: "to a real server".to_owned(),
             packets: 40,
         };
-        StatsView { verdicts: vec![verdict], services: services.collect() }
+        StatsView { verdicts: vec![verdict], services: services.collect(), ..StatsView::default() }
     }
 
     async fn connections(&self, filter: ConnectionFilter) -> Result<ConnectionPage, EngineError> {

@@ -67,7 +67,7 @@ fn tell_v6<const AT: usize>(ctx: *mut xdp_md, mtu: u32) -> Option<()> {
     let client = [header.raw_u32::<8>(), header.raw_u32::<12>(), header.raw_u32::<16>(), header.raw_u32::<20>()];
     let vip = [header.raw_u32::<24>(), header.raw_u32::<28>(), header.raw_u32::<32>(), header.raw_u32::<36>()];
     // Less than the least would not make the sender send less (RFC 8201 section 4).
-    if header.u16::<4>() as u32 + ipv6::HEADER as u32 <= MIN_MTU_V6 {
+    if u32::from(header.u16::<4>()) + ipv6::HEADER as u32 <= MIN_MTU_V6 {
         return None;
     }
     let macs = Macs::of::<AT>(ctx)?;
