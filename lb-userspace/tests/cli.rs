@@ -91,7 +91,7 @@ tcp://10.0.0.1:80  [fd00::11]:80  tunnel       1          0  unresolved       1 
     daemon.xvs(&["real", "remove", "10.0.0.1:80", "10.0.1.9"]).bad(1, "real 10.0.1.9:80 of service tcp://10.0.0.1:80");
     daemon.xvs(&["real", "list", "10.0.0.9:80"]).bad(1, "does not exist");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2:81"]).bad(2, "port 81 is not the service's port 80");
-    daemon.xvs(&["real", "add", "10.0.0.1:80", "fd00::12"]).bad(2, "use method tunnel");
+    daemon.xvs(&["real", "add", "10.0.0.1:80", "fd00::12"]).bad(2, "use method tunnel, gue or gre");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2", "-w", "65536"]).bad(2, "65536 is not in 0..=65535");
 }
 

@@ -329,7 +329,7 @@ mod tests {
                 "service[0].flags[0]: flag sh-port is for scheduler sh, this service has wlc",
                 "service[0].real[0].weight: 70000 is out of range; from 0 to 65535",
                 "service[0].real[1].address: fd00::1 is IPv6 but service tcp://10.0.0.1:80 is IPv4: direct \
-                 forwarding keeps the packet as it is; use method tunnel",
+                 forwarding keeps the packet as it is; use method tunnel, gue or gre",
                 "service[0].real[2].address: real 10.0.1.1:80 is there already, as service[0].real[0]",
                 "service[0].real[3].address: port 8080 is not the service's port 80: direct forwarding does not \
                  rewrite ports; leave it out",

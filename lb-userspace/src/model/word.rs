@@ -185,7 +185,7 @@ mod tests {
         let error = "sed".parse::<Scheduler>().unwrap_err().to_string();
         assert_eq!(error, "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh");
         let error = "nat".parse::<Method>().unwrap_err().to_string();
-        assert_eq!(error, "forwarding method nat is not in this version; one of direct, tunnel");
+        assert_eq!(error, "forwarding method nat is not in this version; one of direct, tunnel, gue, gre");
     }
 
     #[test]
