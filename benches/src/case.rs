@@ -2,7 +2,7 @@
 
 use lb_common::abi::real::Real;
 use lb_common::abi::service::scheduler::{MH, RR};
-use lb_tests::director::{direct, tunnel};
+use lb_tests::director::{GRE, GUE, direct, through, tunnel};
 use lb_tests::packet::{ACK, Packet, SYN};
 
 /// What is measured.
@@ -85,10 +85,16 @@ impl Case {
         (1..=16)
             .map(|number| {
                 let at = if outer_v6 { format!("[fd00::1:{number:x}]:80") } else { format!("10.0.1.{number}:80") };
-                match (self.is_tunnel(), outer_v6) {
+                let real = match (self.is_tunnel(), outer_v6) {
                     (false, _) => direct(&at, number),
                     (true, false) => tunnel(&at, number, "172.16.0.1"),
                     (true, true) => tunnel(&at, number, "fd16::1"),
+                };
+                match self.method {
+                    "gue" => through(real, GUE, false),
+                    "gue-checksum" => through(real, GUE, true),
+                    "gre" => through(real, GRE, false),
+                    _ => real,
                 }
             })
             .collect()
@@ -120,7 +126,15 @@ pub(crate) fn all() -> Vec<Case> {
     for (name, program) in [("baseline-lru", "lru"), ("baseline-usual", "usual")] {
         cases.extend(FLOWS.map(|flows| Case::new(name, "direct", program, Baseline, flows)));
     }
-    for (method, is_v6) in [("direct", false), ("ipip", false), ("direct", true), ("ip6ip6", true)] {
+    for (method, is_v6) in [
+        ("direct", false),
+        ("ipip", false),
+        ("gue", false),
+        ("gue-checksum", false),
+        ("gre", false),
+        ("direct", true),
+        ("ip6ip6", true),
+    ] {
         cases.extend(FLOWS.map(|flows| Case { is_v6, ..Case::new("xvs-tcp", method, "xvs", Known, flows) }));
     }
     cases.extend(FLOWS.map(|flows| Case { is_udp: true, ..Case::new("xvs-udp", "direct", "xvs", Known, flows) }));

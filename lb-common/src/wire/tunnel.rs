@@ -93,6 +93,14 @@ pub struct Shim {
     pub words: [u32; 2],
 }
 
+impl Shim {
+    /// Nothing: IP in IP.
+    #[inline(always)]
+    pub const fn none(inner: &Inner) -> Self {
+        Self { protocol: inner.protocol, length: 0, words: [0; 2] }
+    }
+}
+
 /// Bytes of the [`Shim`] at most.
 pub const MAX_SHIM: usize = 8;
 
@@ -212,7 +220,7 @@ pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>,
                 None => Shim { protocol: GRE, length: 4, words: [pair(0, ethertype), 0] },
             }
         }
-        _ => Shim { protocol: inner.protocol, length: 0, words: [0; 2] },
+        _ => Shim::none(inner),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::real::method;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::tunnel::{
     Inner, MAX_SHIM, Shim, is_outer_v4, is_tunnel, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4,
@@ -61,10 +62,13 @@ pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u
     let (real, entropy) = (Chosen::of(real as u32).entry, entropy as u32);
     let is_v6 = Stand(stand).is_v6();
     // Constants from here on, so that every header's place is one.
-    let done = match stand & 0xff {
-        14 => encapsulate::<14>(ctx, real, entropy, is_v6),
-        18 => encapsulate::<18>(ctx, real, entropy, is_v6),
-        22 => encapsulate::<22>(ctx, real, entropy, is_v6),
+    let done = match (stand & 0xff, is_v6) {
+        (14, false) => encapsulate::<14, false>(ctx, real, entropy),
+        (18, false) => encapsulate::<18, false>(ctx, real, entropy),
+        (22, false) => encapsulate::<22, false>(ctx, real, entropy),
+        (14, true) => encapsulate::<14, true>(ctx, real, entropy),
+        (18, true) => encapsulate::<18, true>(ctx, real, entropy),
+        (22, true) => encapsulate::<22, true>(ctx, real, entropy),
         _ => Err(Verdict::Internal),
     };
     match done {
@@ -74,36 +78,67 @@ pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u
 }
 
 #[inline(always)]
-fn encapsulate<const AT: usize>(ctx: *mut xdp_md, real: Entry, entropy: u32, is_v6: bool) -> Result<(), Verdict> {
+fn encapsulate<const AT: usize, const V6: bool>(ctx: *mut xdp_md, real: Entry, entropy: u32) -> Result<(), Verdict> {
     let by = real.way().method();
     if !is_tunnel(by) {
         return Err(Verdict::Internal);
     }
     let frame = packet(ctx);
-    let inner = if is_v6 { Inner::v6(&frame, AT, entropy)? } else { Inner::v4(&frame, AT)? };
+    let inner = if V6 { Inner::v6(&frame, AT, entropy)? } else { Inner::v4(&frame, AT)? };
     if inner.length + overhead(by) > real.way().mtu() {
         return Err(Verdict::TooBig);
     }
     let tags = read_tags::<AT>(&frame)?;
-    let carried = if is_v6 { sum_v6(&frame, AT) } else { sum_v4(&frame, AT) };
-    if is_outer_v4(by) {
-        let ends = real.ends_v4();
-        let shim = shim(by, &inner, real.tunnel_port(), pseudo_v4(&ends, entropy), carried, entropy);
-        let words = outer_v4(&inner, &shim, &ends, entropy);
-        grow(ctx, ipv4::HEADER as u32 + shim.length)?;
-        write(&packet(ctx), AT, ethernet::IPV4, &words)?;
-        write_shim(&packet(ctx), AT + ipv4::HEADER, &shim)?;
-    } else {
-        let ends = real.ends_v6();
-        let shim = shim(by, &inner, real.tunnel_port(), pseudo_v6(&ends, entropy), carried, entropy);
-        let words = outer_v6(&inner, &shim, &ends, entropy);
-        grow(ctx, ipv6::HEADER as u32 + shim.length)?;
-        write_v6(&packet(ctx), AT, &words)?;
-        write_shim(&packet(ctx), AT + ipv6::HEADER, &shim)?;
+    // IP in IP on a path of its own: it is the fastest tunnel, and stays so.
+    match by {
+        method::TUNNEL_V4 | method::TUNNEL_V6 => put::<AT>(ctx, real, by, &inner, entropy, |_| Shim::none(&inner))?,
+        _ => {
+            let carried = carried::<AT, V6>(&frame, by);
+            let port = real.tunnel_port();
+            put::<AT>(ctx, real, by, &inner, entropy, |pseudo| shim(by, &inner, port, pseudo, carried, entropy))?;
+        }
     }
     let frame = packet(ctx);
     write_tags::<AT>(&frame, tags)?;
     super::forward::write_macs(&frame, real)
+}
+
+/// Puts the outer header in front, and behind it what `shim` makes of the sum of its addresses.
+#[inline(always)]
+fn put<const AT: usize>(
+    ctx: *mut xdp_md,
+    real: Entry,
+    by: u8,
+    inner: &Inner,
+    entropy: u32,
+    shim: impl FnOnce(u32) -> Shim,
+) -> Result<(), Verdict> {
+    if is_outer_v4(by) {
+        let ends = real.ends_v4();
+        let shim = shim(pseudo_v4(&ends, entropy));
+        let words = outer_v4(inner, &shim, &ends, entropy);
+        grow(ctx, ipv4::HEADER as u32 + shim.length)?;
+        let frame = packet(ctx);
+        write(&frame, AT, ethernet::IPV4, &words)?;
+        write_shim(&frame, AT + ipv4::HEADER, &shim)
+    } else {
+        let ends = real.ends_v6();
+        let shim = shim(pseudo_v6(&ends, entropy));
+        let words = outer_v6(inner, &shim, &ends, entropy);
+        grow(ctx, ipv6::HEADER as u32 + shim.length)?;
+        let frame = packet(ctx);
+        write_v6(&frame, AT, &words)?;
+        write_shim(&frame, AT + ipv6::HEADER, &shim)
+    }
+}
+
+/// The sum of the packet's words, if the method wants a checksum and the packet says it.
+#[inline(always)]
+fn carried<const AT: usize, const V6: bool>(frame: &Frame, by: u8) -> Option<u32> {
+    if by & method::CHECKSUM == 0 {
+        return None;
+    }
+    if V6 { sum_v6(frame, AT) } else { sum_v4(frame, AT) }
 }
 
 /// Makes room in front of the frame.
