@@ -43,6 +43,7 @@ mod residue;
 mod restart;
 mod shares;
 mod stage;
+mod sums;
 mod transfer;
 mod tunnels;
 mod two_arm;
