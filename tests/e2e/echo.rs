@@ -21,18 +21,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each datagram with the real's name. Bound to the address it is asked at: the answer's source has to be the VIP.
+    /// Answers each datagram with the real's name.
     pub(crate) fn udp(stage: &Stage, real: &str, at: SocketAddr) -> Self {
+        let name = real.to_owned();
+        Self::answer(stage, real, at, move |_| name.clone().into_bytes())
+    }
+
+    /// Answers each datagram with itself.
+    pub(crate) fn mirror(stage: &Stage, real: &str, at: SocketAddr) -> Self {
+        Self::answer(stage, real, at, <[u8]>::to_vec)
+    }
+
+    /// Bound to the address it is asked at: the answer's source has to be the VIP.
+    fn answer(stage: &Stage, real: &str, at: SocketAddr, reply: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Self {
         let socket = enter(stage, real, || UdpSocket::bind(at));
         socket.set_read_timeout(Some(LOOK)).unwrap();
-        let name = real.to_owned();
         Self::start(move |stop, answered| {
             let mut datagram = [0; 2048];
             while !stop.load(Ordering::SeqCst) {
-                if let Ok((_, from)) = socket.recv_from(&mut datagram) {
+                if let Ok((length, from)) = socket.recv_from(&mut datagram) {
                     // Counted first: whoever has the answer may look at the count before this thread runs again.
                     answered.fetch_add(1, Ordering::SeqCst);
-                    if socket.send_to(name.as_bytes(), from).is_err() {
+                    if socket.send_to(&reply(&datagram[..length]), from).is_err() {
                         answered.fetch_sub(1, Ordering::SeqCst);
                     }
                 }

@@ -14,6 +14,9 @@
 //! | `neighbours` | a real's MAC changes, a real goes away and comes back |
 //! | `health` | checks: fall, rise, wrong status, and what becomes of open connections |
 //! | `tunnels` | four tunnels to reals behind a router, outer sources |
+//! | `matrix` | every way to a real with every pair of families: files both ways by SHA-256, datagrams |
+//! | `path_mtu` | ICMP of the director to the client and of a router to the real: transfers fit the path |
+//! | `echo_vip` | ping to a VIP |
 //! | `two_arm` | redirect between interfaces |
 //! | `udp` | a UDP service |
 //! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
@@ -24,20 +27,27 @@
 //! | `residue` | nothing stays behind |
 
 mod any_port;
+mod capture;
 mod counts;
 mod echo;
+mod echo_vip;
 mod edits;
 mod expiry;
 mod fragments;
 mod hashing;
 mod health;
 mod hold;
+mod matrix;
 mod neighbours;
+mod path_mtu;
 mod refusals;
 mod residue;
 mod restart;
 mod shares;
 mod stage;
+mod sums;
+mod transfer;
 mod tunnels;
 mod two_arm;
 mod udp;
+mod ways;

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Child, Stdio};
 
 use lb_lab::load::{Load, LoadSpec};
 use lb_lab::plan::{Family, ROUTER};
 use lb_lab::{Plan, run};
 use lb_userspace::api::types::RealState;
 
+use crate::capture::Capture;
 use crate::hold::Held;
 use crate::stage::{self, Stage, wait};
 
@@ -124,37 +124,9 @@ fn direct_routing_to_a_real_behind_a_router_is_refused_with_the_reason() {
     });
 }
 
-/// What comes out of the tunnel on the reals' side of the router, as tcpdump reads it.
-struct Capture {
-    child: Child,
-    file: std::path::PathBuf,
-}
-
-impl Capture {
-    fn start(stage: &Stage, filter: &str) -> Self {
-        let file = stage.cluster.topology().directory().join("capture.txt");
-        let log = stage.cluster.topology().directory().join("capture.log");
-        let mut command = stage.cluster.topology().netns(ROUTER).unwrap().command("tcpdump");
-        command.args(["-i", "eth1", "-nn", "-l", "-q", "-t", "--immediate-mode", filter]).stdin(Stdio::null());
-        command.stdout(std::fs::File::create(&file).unwrap()).stderr(std::fs::File::create(&log).unwrap());
-        let child = command.spawn().unwrap();
-        wait("tcpdump listens", || match std::fs::read_to_string(&log).unwrap() {
-            text if text.contains("listening on") => Ok(()),
-            text => Err(text),
-        });
-        Self { child, file }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        std::fs::read_to_string(&self.file).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Capture {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What comes out of the router on the reals' side.
+fn capture(stage: &Stage, outer: Family) -> Capture {
+    Capture::lines_at(stage, ROUTER, "eth1", if outer == Family::V4 { "ip" } else { "ip6" })
 }
 
 /// Outer source by inner source port, of all packets to a VIP.
@@ -179,7 +151,7 @@ fn outer_sources_vary_with_the_flow_and_only_with_it() {
     stage::with("outer", Plan::routed(2), |stage| {
         for (inner, outer, name) in KINDS {
             let (_, target) = apply(stage, "", inner, outer);
-            let capture = Capture::start(stage, if outer == Family::V4 { "ip" } else { "ip6" });
+            let capture = capture(stage, outer);
             let mut held: Vec<Held> = (0..FLOWS).map(|_| Held::open(stage, target)).collect();
             // Several packets on each.
             held.iter_mut().for_each(|held| drop(held.ask().unwrap()));
@@ -211,7 +183,7 @@ fn a_configured_outer_source_that_does_not_vary_is_the_only_one() {
             let version = if outer == Family::V4 { "v4" } else { "v6" };
             let director = format!("[director]\ntunnel_source_{version} = \"{source}\"\ntunnel_source_vary = false\n");
             let (_, target) = apply(stage, &director, Family::V4, outer);
-            let capture = Capture::start(stage, if outer == Family::V4 { "ip" } else { "ip6" });
+            let capture = capture(stage, outer);
             let report = Load::run(stage.cluster.client().unwrap(), LoadSpec::new(target, Some(50))).unwrap();
             assert_eq!(report.failed, 0, "{:?}", report.errors);
             let seen = run::wait_for("captured flows", stage::LIMIT, || {

@@ -5,6 +5,7 @@
 //!
 //! Sizes: the client's port carries 1500 bytes, everything else 1600, because a tunnelled packet is 20 (IPv4 outer) or
 //! 40 bytes (IPv6 outer) longer than the client's and must not need fragments (RFC 2003 section 5, RFC 2473 section 7).
+//! [`Plan::every_link`] takes that room away, for tests of what a director then tells the client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -145,12 +146,14 @@ pub struct Route {
 /// A whole topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// `one-arm`, `two-arm` or `routed`.
+    /// `one-arm`, `two-arm`, `routed` or `distant-client`.
     pub name: &'static str,
     /// The networks, each one bridge.
     pub networks: Vec<Network>,
     /// The hosts; the switch is not one of them.
     pub hosts: Vec<Host>,
+    /// Largest packet that bridges and the switch's ports carry, in bytes.
+    pub switch_mtu: u32,
 }
 
 const CLIENT_NUMBER: u8 = 2;
@@ -191,6 +194,28 @@ impl Plan {
         Self::with_reals("routed", &[LAN, FAR], hosts, reals, FAR, &[Route { to: None, via: FAR }])
     }
 
+    /// The client is behind a router whose port to it carries no more than `narrow` bytes, which neither the client nor the
+    /// reals on the director's network know.
+    pub fn distant_client(reals: usize, narrow: u32) -> Self {
+        let default = [Route { to: None, via: LAN }];
+        let mut router = host(ROUTER, Role::Router, ROUTER_NUMBER, &[LAN, FAR], &[]);
+        router.ports[1].mtu = narrow;
+        let hosts = vec![
+            host(CLIENT, Role::Client, CLIENT_NUMBER, &[FAR], &[Route { to: None, via: FAR }]),
+            host(DIRECTOR, Role::Director, DIRECTOR_NUMBER, &[LAN], &default),
+            router,
+        ];
+        Self::with_reals("distant-client", &[LAN, FAR], hosts, reals, LAN, &default)
+    }
+
+    /// The same with every port of every host and of the switch at `mtu` bytes: a tunnel no longer has room for what the
+    /// client may send.
+    pub fn every_link(mut self, mtu: u32) -> Self {
+        self.switch_mtu = mtu;
+        self.hosts.iter_mut().flat_map(|host| &mut host.ports).for_each(|port| port.mtu = mtu);
+        self
+    }
+
     fn with_reals(
         name: &'static str,
         networks: &[Network],
@@ -203,7 +228,7 @@ impl Plan {
         for (index, number) in (FIRST_REAL_NUMBER..last).enumerate() {
             hosts.push(host(&real_name(index), Role::Real, number, &[network], routes));
         }
-        Self { name, networks: networks.to_vec(), hosts }
+        Self { name, networks: networks.to_vec(), hosts, switch_mtu: LAN_MTU }
     }
 
     /// Names of the reals, in order.
@@ -268,8 +293,8 @@ mod tests {
 
     use super::*;
 
-    fn all() -> [Plan; 3] {
-        [Plan::one_arm(3), Plan::two_arm(3), Plan::routed(3)]
+    fn all() -> [Plan; 4] {
+        [Plan::one_arm(3), Plan::two_arm(3), Plan::routed(3), Plan::distant_client(3, LAN_MTU)]
     }
 
     #[test]
@@ -315,6 +340,27 @@ mod tests {
                 assert!(host.ports.iter().all(|port| port.mtu >= CLIENT_MTU + 40));
             }
         }
+    }
+
+    #[test]
+    fn a_plan_of_equal_links_has_no_room_for_tunnels() {
+        for plan in all().map(|plan| plan.every_link(CLIENT_MTU)) {
+            assert_eq!(plan.switch_mtu, CLIENT_MTU);
+            assert!(plan.hosts.iter().flat_map(|host| &host.ports).all(|port| port.mtu == CLIENT_MTU));
+        }
+    }
+
+    #[test]
+    fn only_the_routers_port_to_a_distant_client_is_narrow() {
+        let plan = Plan::distant_client(2, 1400);
+        let narrow: Vec<_> = plan
+            .hosts
+            .iter()
+            .flat_map(|host| host.ports.iter().map(move |port| (&*host.name, port)))
+            .filter(|(_, port)| port.mtu < CLIENT_MTU)
+            .collect();
+        assert_eq!(narrow.len(), 1);
+        assert_eq!((narrow[0].0, narrow[0].1.network, narrow[0].1.mtu), (ROUTER, FAR, 1400));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A real server's service: an nginx of its own that answers with its name.
 //!
 //! `/` answers the name in the body, every answer carries it in `X-Real`; `/health` is what health checks ask for and is
-//! not counted; `/files/NAME` are files put there by [`Real::add_file`].
+//! not counted; `/files/NAME` are files put there by [`Real::add_file`]; `/store/NAME` takes a file by PUT and gives it back.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -37,6 +38,11 @@ impl Real {
     pub fn start(topology: &Topology, host: &str) -> Result<Self, LabError> {
         let directory = topology.directory().join(host);
         fs::create_dir_all(directory.join("files")).map_err(LabError::io(format!("create {}", directory.display())))?;
+        // nginx's workers are nobody's, and write here.
+        let store = directory.join("store");
+        fs::create_dir_all(&store)
+            .and_then(|()| fs::set_permissions(&store, fs::Permissions::from_mode(0o777)))
+            .map_err(LabError::io(format!("create {}", store.display())))?;
         let path = directory.join("nginx.conf");
         fs::write(&path, configuration(host, &directory)).map_err(LabError::io(format!("write {}", path.display())))?;
         let mut real = Self { name: host.to_owned(), directory, child: None };
@@ -121,6 +127,11 @@ impl Real {
         File::create(&path).and_then(|file| file.set_len(size)).map_err(LabError::io(failed))
     }
 
+    /// Where a file that a client has put under `/store/NAME` lies.
+    pub fn stored(&self, name: &str) -> PathBuf {
+        self.directory.join("store").join(name)
+    }
+
     /// Leaves nginx running when this value is dropped.
     pub fn keep(&mut self) {
         self.child = None;
@@ -158,6 +169,7 @@ http {{
     location / {{ default_type text/plain; return 200 \"{name}\\n\"; }}
     location = /health {{ access_log off; default_type text/plain; return 200 \"ok\\n\"; }}
     location /files/ {{ alias {directory}/files/; }}
+    location /store/ {{ alias {directory}/store/; dav_methods PUT; client_max_body_size 64m; }}
   }}
 }}
 "

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::plan::{self, Family, Host, LAN_MTU, Plan, Role};
+use crate::plan::{self, Family, Host, Plan, Role};
 use crate::{LabError, LabName, Netns, run};
 
 /// How long links and IPv6 addresses may take to become usable.
@@ -100,11 +100,12 @@ impl Topology {
     }
 
     fn build_switch(&self) -> Result<(), LabError> {
+        let switch_mtu = self.plan.switch_mtu;
         let mut lines = String::from("link set lo up\n");
         for network in &self.plan.networks {
             let bridge = network.bridge;
             lines += &format!("link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n");
-            lines += &format!("link set {bridge} mtu {LAN_MTU} up\n");
+            lines += &format!("link set {bridge} mtu {switch_mtu} up\n");
         }
         for host in &self.plan.hosts {
             let namespace = self.lab.namespace(&host.name);
@@ -112,7 +113,7 @@ impl Topology {
                 let (near, far) = (host.switch_port(n), &port.interface);
                 let (mac, mtu, bridge) = (port.mac(), port.mtu, port.network.bridge);
                 lines += &format!(
-                    "link add {near} mtu {LAN_MTU} type veth peer name {far} mtu {mtu} address {mac} netns {namespace}\n"
+                    "link add {near} mtu {switch_mtu} type veth peer name {far} mtu {mtu} address {mac} netns {namespace}\n"
                 );
                 lines += &format!("link set {near} master {bridge} up\n");
             }

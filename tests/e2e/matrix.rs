@@ -1,0 +1,166 @@
+//! Every way to a real with every pair of families: ten million bytes to nginx and back, and datagrams that come back as they
+//! went. One line of a table for each combination.
+
+use std::collections::BTreeMap;
+
+use lb_lab::Plan;
+use lb_lab::plan::{CLIENT_MTU, Family, ROUTER};
+
+use crate::capture::Capture;
+use crate::echo::Server;
+use crate::stage::{self, Stage, since};
+use crate::sums::Sums;
+use crate::transfer::{Body, SIZE};
+use crate::udp;
+use crate::ways::{self, DIRECT, TUNNELS, Way};
+
+/// How many packets of a tunnel are looked at.
+const LOOKED_AT: usize = 40;
+
+#[test]
+fn matrix_of_direct_routing() {
+    stage::with("matrix-dr", Plan::one_arm(1), |stage| {
+        println!("{}", heading());
+        for (number, family) in (1..).zip(Family::ALL) {
+            println!("{}", combination(stage, DIRECT, family, family, number));
+        }
+    });
+}
+
+#[test]
+fn matrix_of_tunnels() {
+    stage::with("matrix-tun", Plan::routed(1), |stage| {
+        println!("{}", heading());
+        let mut number = 100;
+        for way in TUNNELS {
+            for (client, real) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                number += 1;
+                println!("{}", combination(stage, way, Family::ALL[client], Family::ALL[real], number));
+            }
+        }
+    });
+}
+
+fn heading() -> String {
+    format!(
+        "{:<8} {:<6} {:<5} {:>8} {:>8} {:>10} {:>5} {:<10} verdicts",
+        "way", "client", "real", "up", "down", "forwarded", "udp", "own sums"
+    )
+}
+
+/// Sends everything one way, and says in a line what was seen. `number` keeps the combinations' files apart.
+fn combination(stage: &mut Stage, way: Way, client: Family, real: Family, number: u64) -> String {
+    let (http_key, http) = stage::http(client, 0);
+    let (echo_key, echo) = ways::echo(client);
+    stage.apply_and_wait(&(way.service(stage, http, "tcp", real) + &way.service(stage, echo, "udp", real)));
+    let what = format!("{} from {} to {}", way.name, client.as_str(), real.as_str());
+    let before = Counts::read(stage, &http_key, &echo_key);
+    let mut capture = way.is_tunnel().then(|| {
+        let family = if real == Family::V4 { "ip" } else { "ip6" };
+        let filter = format!("{family} dst host {}", stage.address("real1", real));
+        Capture::bytes_at(stage, ROUTER, "eth0", &filter, LOOKED_AT)
+    });
+
+    let sizes = datagrams(stage, client);
+    let name = format!("file-{number}");
+    let body = Body::new(stage, number);
+    body.upload(stage, http, &name);
+    body.download(stage, http, &name);
+
+    let sums = capture.as_mut().map_or_else(Sums::default, |capture| Sums::of(&capture.packets(), way, real));
+    if way.has_checksum() {
+        assert_eq!((sums.right, sums.wrong, sums.none), (LOOKED_AT, 0, 0), "{what}");
+    } else {
+        assert_eq!((sums.right, sums.wrong), (0, 0), "{what}");
+    }
+    // From the IP header on.
+    let headers = if client == Family::V4 { 28 } else { 48 };
+    let echoed = Counted { packets: sizes.len() as u64, bytes: sizes.iter().map(|size| (size + headers) as u64).sum() };
+    // curl has ended before its last acknowledgement has passed.
+    let (verdicts, uploaded) = stage::wait(&format!("{what}: every packet of the services went its way"), || {
+        let now = Counts::read(stage, &http_key, &echo_key);
+        let verdicts = since(&now.verdicts, &before.verdicts);
+        assert_eq!(now.echo.minus(before.echo), echoed, "{what}");
+        let uploaded = now.http.minus(before.http);
+        match verdicts.get(way.verdict()).copied().unwrap_or(0) == uploaded.packets + echoed.packets {
+            true => Ok((verdicts, uploaded)),
+            false => Err(format!("{uploaded:?} {echoed:?} {verdicts:?}")),
+        }
+    });
+    assert!(uploaded.bytes > SIZE as u64, "{what}: {uploaded:?}");
+    // The rest is what any network carries.
+    let others = ["not-ip", "not-a-service", "not-tcp-or-udp"];
+    let odd =
+        |(name, count): &(&String, &u64)| **count > 0 && *name != way.verdict() && !others.contains(&name.as_str());
+    assert_eq!(verdicts.iter().find(odd), None, "{what}");
+    format!(
+        "{:<8} {:<6} {:<5} {SIZE:>8} {SIZE:>8} {:>10} {:>5} {:<10} {}",
+        way.name,
+        client.as_str(),
+        real.as_str(),
+        uploaded.bytes,
+        sizes.len(),
+        sums.to_string(),
+        words(&verdicts)
+    )
+}
+
+/// What a service has sent to its reals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Counted {
+    fn minus(self, before: Self) -> Self {
+        Self { packets: self.packets - before.packets, bytes: self.bytes - before.bytes }
+    }
+}
+
+/// The director's counts at one time.
+struct Counts {
+    verdicts: BTreeMap<String, u64>,
+    http: Counted,
+    echo: Counted,
+}
+
+impl Counts {
+    fn read(stage: &Stage, http: &str, echo: &str) -> Self {
+        let stats = stage.stats();
+        let of = |key: &str| {
+            let service = stats.services.iter().find(|service| service.service.to_string() == key).unwrap();
+            Counted { packets: service.counters.packets, bytes: service.counters.bytes }
+        };
+        let (http, echo) = (of(http), of(echo));
+        Self {
+            verdicts: stats.verdicts.into_iter().map(|verdict| (verdict.name, verdict.packets)).collect(),
+            http,
+            echo,
+        }
+    }
+}
+
+fn words(verdicts: &BTreeMap<String, u64>) -> String {
+    let words = verdicts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name} {count}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Datagrams of all sizes up to what the client's link takes, each of which has to come back as it was sent. Returns the sizes.
+fn datagrams(stage: &Stage, client: Family) -> Vec<usize> {
+    let (_, target) = ways::echo(client);
+    let server = Server::mirror(stage, "real1", target);
+    let socket = udp::socket(stage, target);
+    let most = CLIENT_MTU as usize - if client == Family::V4 { 28 } else { 48 };
+    // Odd and even: a checksum that counts the last byte in the wrong half shows.
+    let sizes = vec![0, 1, 2, 17, 18, 511, 1_024, most - 1, most];
+    for (turn, size) in (1..).zip(&sizes) {
+        let sent: Vec<u8> = (0..*size).map(|at| (at * 31 + turn * 7) as u8).collect();
+        let mut answer = vec![0; 2_048];
+        socket.send(&sent).unwrap();
+        let length = socket.recv(&mut answer).unwrap_or_else(|error| panic!("{size} bytes to {target}: {error}"));
+        assert_eq!(answer[..length], sent, "{size} bytes came back as others");
+    }
+    assert_eq!(server.answered(), sizes.len() as u64);
+    sizes
+}
