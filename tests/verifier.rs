@@ -33,8 +33,8 @@ const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
         verified: 174_000,
-        stack: 416,
-        chain: &["xvs", "xvs_begin_v6", "xvs_choose", "6repeat4call"],
+        stack: 512,
+        chain: &["xvs", "xvs_fragment_v6", "xvs_begin_v6", "xvs_choose", "6repeat4call"],
         reason: "two families, each with up to two tags, seven extension headers and three ways out; new connections once, as global functions",
     },
     Budget {
