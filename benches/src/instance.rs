@@ -38,7 +38,7 @@ impl Instance {
     /// Loads and fills what the case needs.
     pub(crate) fn new(case: &Case) -> anyhow::Result<Self> {
         // Twice as many places as flows: a load of one half at most.
-        let geometry = Geometry::for_connections(case.flows, 64, possible_cpus())?;
+        let geometry = Geometry::for_connections(case.flows, 64, case.flows.min(1 << 21), possible_cpus())?;
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,

@@ -7,7 +7,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::wire::{Packet, View};
+use lb_common::wire::{Edit, Editable, Packet, View};
 
 /// A frame between the two pointers of its context.
 #[derive(Clone, Copy)]
@@ -53,6 +53,15 @@ impl Packet for Frame {
     #[inline(always)]
     fn remaining(&self, offset: usize) -> usize {
         (self.end - self.start).saturating_sub(offset)
+    }
+}
+
+impl Editable for Frame {
+    type Edit<const N: usize> = Window<N>;
+
+    #[inline(always)]
+    fn edit<const N: usize>(&self, offset: usize) -> Option<Window<N>> {
+        self.view(offset)
     }
 }
 
@@ -116,6 +125,26 @@ impl<const N: usize> View<N> for Window<N> {
     fn raw_u64<const O: usize, const P: usize>(self) -> u64 {
         const { assert!(P == O + 4 && O + 8 <= N) };
         load!(self, O, "u64", u64::MAX)
+    }
+}
+
+impl<const N: usize> Edit<N> for Window<N> {
+    #[inline(always)]
+    fn set_u16<const O: usize>(self, value: u16) {
+        const { assert!(O + 2 <= N) };
+        store!(self, O, "u16", value);
+    }
+
+    #[inline(always)]
+    fn set_u32<const O: usize>(self, value: u32) {
+        const { assert!(O + 4 <= N) };
+        store!(self, O, "u32", value);
+    }
+
+    #[inline(always)]
+    fn set_u64<const O: usize, const P: usize>(self, value: u64) {
+        const { assert!(P == O + 4 && O + 8 <= N) };
+        store!(self, O, "u64", value);
     }
 }
 

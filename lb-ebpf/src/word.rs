@@ -47,6 +47,26 @@ pub unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
     unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
 }
 
+/// Loads half a word.
+///
+/// # Safety
+/// `half` must be an aligned half word in a map value.
+#[inline(always)]
+pub unsafe fn load_half(half: *const u32) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::read_volatile(half) }
+}
+
+/// Replaces half a word if it is `old`. True when it was.
+///
+/// # Safety
+/// As [`load_half`].
+#[inline(always)]
+pub unsafe fn exchange_half(half: *mut u32, old: u32, new: u32) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(half, old, new).1 }
+}
+
 /// Adds to a word, modulo 2^64.
 ///
 /// # Safety

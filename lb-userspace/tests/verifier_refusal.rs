@@ -33,7 +33,7 @@ fn a_refused_program_leaves_its_log_in_a_file_and_one_line_for_people() {
     pins.prepare().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("state").join("verifier.log");
-    let geometry = Geometry::for_connections(64, 16, cpus().unwrap()).unwrap();
+    let geometry = Geometry::for_connections(64, 16, 64, cpus().unwrap()).unwrap();
     let error =
         Loaded::load(&broken, &pins, &geometry, &Settings::default(), &log).err().expect("the verifier refuses it");
     pins.remove_maps().unwrap();

@@ -60,6 +60,8 @@ pub struct Sent {
 pub struct Options {
     /// Buckets of each connection table.
     pub buckets: u32,
+    /// Buckets of the reply table.
+    pub reply_buckets: u32,
     /// Right shift from jiffies to ticks.
     pub tick_shift: u32,
     /// Any packet but RST begins a connection.
@@ -72,7 +74,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { buckets: 1 << 10, tick_shift: 8, sloppy_tcp: false, answer_echo: false, timeout: None }
+        Self { buckets: 1 << 10, reply_buckets: 1 << 8, tick_shift: 8, sloppy_tcp: false, answer_echo: false, timeout: None }
     }
 }
 
@@ -89,7 +91,7 @@ impl Director {
     pub fn new(options: Options) -> Self {
         stay_on_this_cpu();
         let geometry =
-            Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, cpus: possible_cpus() };
+            Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, reply_buckets: options.reply_buckets, cpus: possible_cpus() };
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,

@@ -175,6 +175,12 @@ impl Meta {
         self.0 != 0 && self.state_bits() != State::Busy as u8
     }
 
+    /// Service and real, for comparison with others.
+    #[inline(always)]
+    pub const fn identity(self) -> u64 {
+        self.0 >> REAL_SHIFT
+    }
+
     /// Both words name the same service and real.
     #[inline(always)]
     pub const fn same_identity(self, other: Self) -> bool {

@@ -1,8 +1,8 @@
 //! Every bound of the datapath, with what one unit costs.
 
-/// Services: 14 bits of a connection entry. One costs 64 B of configuration and 32 B of counters per CPU.
+/// Services: 14 bits of a connection entry. One costs 64 B of configuration and 64 B of counters per CPU.
 pub const MAX_SERVICES: u32 = 1 << 14;
-/// Real servers over all services: 20 bits of a connection entry. One costs 64 B, 8 B of load and 32 B of counters per CPU.
+/// Real servers over all services: 20 bits of a connection entry. One costs 64 B, 8 B of load and 64 B of counters per CPU.
 pub const MAX_REALS: u32 = 1 << 20;
 /// Reals of one service. The least-connection schedulers walk them all on a new connection.
 pub const MAX_MEMBERS: u32 = 1024;

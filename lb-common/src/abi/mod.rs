@@ -9,6 +9,7 @@ pub mod fragment;
 pub mod limits;
 pub mod names;
 pub mod real;
+pub mod reply;
 pub mod service;
 pub mod settings;
 pub mod tables;
@@ -18,4 +19,4 @@ pub mod verdict;
 mod pod;
 
 /// Goes up with every change of a table's shape or meaning. Pinned maps carry it; a daemon refuses or migrates another version.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;

@@ -16,8 +16,28 @@ pub mod method {
     pub const GRE_V4: u8 = 5;
     /// GRE over IPv6 (RFC 7676).
     pub const GRE_V6: u8 = 6;
+    /// NAT: the destination becomes the real's address and port; answers come back through the director.
+    pub const NAT: u8 = 7;
+    /// Full NAT: besides, the source becomes one of the director's own addresses; the real may be of the other family.
+    pub const FULL_NAT: u8 = 8;
+    /// The director itself is the real.
+    pub const LOCAL: u8 = 9;
     /// Beside a GUE or GRE method: with the checksum of the UDP or GRE header.
     pub const CHECKSUM: u8 = 0x80;
+
+    /// The real answers to the director, from its own address.
+    #[inline(always)]
+    pub const fn is_translated(method: u8) -> bool {
+        matches!(method, NAT | FULL_NAT)
+    }
+}
+
+/// Bits of [`Real::options`].
+pub mod option {
+    /// Full NAT: the client's address and port go along in a TCP option (254, as DPVS does).
+    pub const TOA: u8 = 1;
+    /// NAT: the largest segment that a SYN announces is cut to what fits both ways.
+    pub const CLAMP: u8 = 2;
 }
 
 /// What happens to packets of connections that lead to this real. Numbers in [`Real::disposition`].
@@ -67,8 +87,8 @@ pub struct Real {
     pub port: u16,
     /// [`family`] of its address; [`family::FREE`] when the number is not given to any real.
     pub family: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// [`option`].
+    pub options: u8,
 }
 
 /// Address families in [`Real::family`].

@@ -22,8 +22,10 @@ pub struct Settings {
     pub any_port: u64,
     /// Not 0: echo requests to a VIP are answered; otherwise they are passed to the kernel.
     pub answer_echo: u64,
-    /// Zero.
-    pub reserved: [u64; 2],
+    /// Not 0: some real's answers come back through the director, so packets that are for no service are looked up as answers.
+    pub replies: u64,
+    /// Local addresses of full NAT: IPv4 ones in the lower half, IPv6 ones in the upper.
+    pub locals: u64,
 }
 
 /// IPVS's TCP and UDP timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`).

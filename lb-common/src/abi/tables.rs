@@ -43,6 +43,16 @@ pub enum Table {
     Messages,
     /// Packets of which a first fragment has been seen, [`super::fragment::Bucket`].
     Fragments,
+    /// Index of the reply table, [`super::reply::Bucket`].
+    ReplyIndex,
+    /// Its records, [`super::reply::Record`].
+    Replies,
+    /// For each entry of the IPv4 connection table the number of its reply record plus one (u32), 0 for none.
+    TiesV4,
+    /// The same for IPv6.
+    TiesV6,
+    /// Addresses that full NAT sends from, [`super::reply::Local`]: IPv4 ones first.
+    Locals,
 }
 
 /// Bytes of a value of [`Table::Messages`].
@@ -50,7 +60,7 @@ pub const MESSAGES_BYTES: usize = 64;
 
 impl Table {
     /// Every table, by number: the order in which they are created and checked.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Settings,
         Self::ConnectionsV4,
         Self::ConnectionsV6,
@@ -67,6 +77,11 @@ impl Table {
         Self::RealCounters,
         Self::Messages,
         Self::Fragments,
+        Self::ReplyIndex,
+        Self::Replies,
+        Self::TiesV4,
+        Self::TiesV6,
+        Self::Locals,
     ];
 
     /// Name of its map and of its pin.
@@ -88,6 +103,11 @@ impl Table {
             Self::RealCounters => "REAL_COUNTERS",
             Self::Messages => "MESSAGES",
             Self::Fragments => "FRAGMENTS",
+            Self::ReplyIndex => "REPLY_INDEX",
+            Self::Replies => "REPLIES",
+            Self::TiesV4 => "TIES_V4",
+            Self::TiesV6 => "TIES_V6",
+            Self::Locals => "LOCALS",
         }
     }
 }
@@ -114,11 +134,13 @@ pub enum Constant {
     CpuMask,
     /// ICMP messages that a CPU may send in a jiffy, in the mean.
     MessagesPerJiffy,
+    /// Buckets of the reply table's index, less one.
+    ReplyMask,
 }
 
 impl Constant {
     /// Every constant, by number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TickShift,
         Self::HashKey0,
         Self::HashKey1,
@@ -128,6 +150,7 @@ impl Constant {
         Self::RealBits,
         Self::CpuMask,
         Self::MessagesPerJiffy,
+        Self::ReplyMask,
     ];
 }
 
@@ -187,6 +210,6 @@ mod tests {
             assert_eq!(meaning(of_constant(constant)), Some(Meaning::Constant(constant)));
         }
         let unknown = u64::from(TAG) << 32;
-        assert_eq!([0, 1, unknown | 16, unknown | 0x109, u64::MAX].map(meaning), [None; 5]);
+        assert_eq!([0, 1, unknown | 21, unknown | 0x10a, u64::MAX].map(meaning), [None; 5]);
     }
 }

@@ -77,13 +77,34 @@ verdicts! {
     24 EchoAnswered         Tx       "echo-answered"          "An echo request to a VIP: answered."
     25 FragmentNoPorts      Drop     "fragment-no-ports"      "A first fragment to a VIP that does not hold its whole TCP or UDP header: dropped."
     26 FragmentOverlap      Drop     "fragment-overlap"       "A later fragment to a VIP that reaches into its packet's TCP or UDP header: dropped."
+    27 Nat                  Tx       "nat"                    "Sent to its real with another destination address, out of the NIC it came in by."
+    28 NatRedirect          Redirect "nat-redirect"           "Sent to its real with another destination address, out of another NIC."
+    29 Reply                Tx       "reply"                  "The answer of a real behind address translation: sent to its client from the service's address, out of the NIC it came in by."
+    30 ReplyRedirect        Redirect "reply-redirect"         "The answer of a real behind address translation: sent to its client from the service's address, out of another NIC."
+    31 NatSpent             Drop     "nat-spent"              "A new connection that full NAT has no local address and port for: dropped."
+    32 NatConflict          Drop     "nat-conflict"           "A new connection of an address and port that talk to the same real through another service: its answers could not be told apart; dropped."
+    33 NatFull              Drop     "nat-full"               "A new connection with address translation, and the reply table has no room near its place: dropped."
+    34 NatUnsuited          Drop     "nat-unsuited"           "A packet that cannot be translated into the real's family (a fragment, an ICMP error, IPv6 extension headers): dropped."
+    35 HopsSpent            Drop     "hops-spent"             "To be translated, but its hop count is spent: dropped, as a router does."
+    36 Land                 Drop     "land"                   "Begins a connection from the service's own address (LAND): dropped."
+    37 PortZero             Drop     "port-zero"              "Begins a connection from or to port 0: dropped."
+    38 Local                Pass     "local"                  "To a real that is this director: passed to the kernel."
 }
 
 impl Verdict {
     /// The packet goes to a real.
     #[inline(always)]
     pub const fn is_forwarded(self) -> bool {
-        matches!(self, Self::Direct | Self::DirectRedirect | Self::Tunnel | Self::TunnelRedirect)
+        matches!(
+            self,
+            Self::Direct
+                | Self::DirectRedirect
+                | Self::Tunnel
+                | Self::TunnelRedirect
+                | Self::Nat
+                | Self::NatRedirect
+                | Self::Local
+        )
     }
 
     /// The verdict on a packet that goes the same way out of another NIC.
@@ -92,6 +113,8 @@ impl Verdict {
         match self {
             Self::Direct => Self::DirectRedirect,
             Self::Tunnel => Self::TunnelRedirect,
+            Self::Nat => Self::NatRedirect,
+            Self::Reply => Self::ReplyRedirect,
             other => other,
         }
     }

@@ -28,6 +28,52 @@ pub const fn replace(checksum: u16, old: u16, new: u16) -> u16 {
     finish((!checksum) as u32 + (!old) as u32 + new as u32)
 }
 
+/// What a checksum has to be corrected by when words under it change: a sum that is folded once, at the end (RFC 1624, equation 3).
+/// Exact for up to 2^16 words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delta(u64);
+
+impl Delta {
+    /// Nothing has changed.
+    pub const NONE: Self = Self(0);
+
+    /// A raw 32-bit word has changed.
+    #[inline(always)]
+    pub const fn u32(self, old: u32, new: u32) -> Self {
+        Self(self.0 + !old as u64 + new as u64)
+    }
+
+    /// A raw 16-bit word has changed.
+    #[inline(always)]
+    pub const fn u16(self, old: u16, new: u16) -> Self {
+        Self(self.0 + !old as u64 + new as u64)
+    }
+
+    /// Two raw 64-bit words have changed.
+    #[inline(always)]
+    pub const fn u128(self, old: [u64; 2], new: [u64; 2]) -> Self {
+        let first = self.u32(old[0] as u32, new[0] as u32).u32((old[0] >> 32) as u32, (new[0] >> 32) as u32);
+        first.u32(old[1] as u32, new[1] as u32).u32((old[1] >> 32) as u32, (new[1] >> 32) as u32)
+    }
+
+    /// Words of which `sum` is the sum have come in.
+    #[inline(always)]
+    pub const fn added(self, sum: u32) -> Self {
+        Self(self.0 + sum as u64)
+    }
+
+    /// The raw checksum, corrected.
+    #[inline(always)]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        let sum = self.0 + !checksum as u64;
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        !(sum as u16)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -62,6 +108,19 @@ mod tests {
             let last = words.len() - 1;
             words[last] = (words[last] & 0xffff_0000) | u32::from(new);
             prop_assert_eq!(replace(before, old, new), sum(&words));
+        }
+
+        #[test]
+        fn a_delta_equals_summing_anew(words in prop::collection::vec(any::<u32>(), 3..12), new: [u32; 2], half: u16) {
+            let mut words = words;
+            words[0] |= 0x4500_0000;
+            let sum = |words: &[u32]| finish(words.iter().fold(0, |sum, &word| add_u32(sum, word)));
+            let (before, last) = (sum(&words), words.len() - 1);
+            let low = words[0] as u16;
+            let delta = Delta::NONE.u32(words[last], new[0]).u32(words[last - 1], new[1]).u16(low, half);
+            (words[last], words[last - 1]) = (new[0], new[1]);
+            words[0] = words[0] & 0xffff_0000 | u32::from(half);
+            prop_assert_eq!(delta.apply(before), sum(&words));
         }
     }
 }

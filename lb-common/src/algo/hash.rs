@@ -53,6 +53,23 @@ pub const fn second_bucket(hash: u64, mask: u64) -> u64 {
     if second == first { first ^ 1 } else { second }
 }
 
+/// Hash of the ends of an IPv4 packet, by which an answer is looked up: both addresses in one word, and
+/// [`crate::abi::reply::Ends`].
+#[inline(always)]
+pub const fn ends_v4(addresses: u64, ends: u64, secret: [u64; 2]) -> u64 {
+    let word = round(addresses ^ secret[0], secret[1]);
+    round(word ^ ends, secret[1]).wrapping_mul(PI | 1)
+}
+
+/// The same for IPv6.
+#[inline(always)]
+pub const fn ends_v6(source: [u64; 2], destination: [u64; 2], ends: u64, secret: [u64; 2]) -> u64 {
+    let mut word = round(source[0] ^ secret[0], secret[1]);
+    word = round(word ^ source[1], secret[1]);
+    word = round(word ^ destination[0], secret[1]);
+    ends_v4(word ^ destination[1], ends, secret)
+}
+
 /// Bits of a flow's hash that a tunnel's outer source may carry. They say nothing about the bucket key.
 #[inline(always)]
 pub const fn entropy(hash: u64) -> u32 {

@@ -4,4 +4,5 @@ pub mod checksum;
 pub mod hash;
 #[cfg(any(test, feature = "user"))]
 pub mod ring;
+pub mod state;
 pub mod tcp_state;

@@ -11,6 +11,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
 pub mod slice;
+pub mod translate;
 pub mod transport;
 pub mod tunnel;
 
@@ -59,5 +60,32 @@ pub trait View<const N: usize>: Copy {
         } else {
             (u64::from(self.raw_u32::<O>()) << 32) | u64::from(self.raw_u32::<P>())
         }
+    }
+}
+
+/// A frame whose windows can be written to.
+pub trait Editable: Packet {
+    /// N bytes of the frame, to be read and written.
+    type Edit<const N: usize>: Edit<N>;
+
+    /// The N bytes from `offset` on; None when the frame ends before.
+    fn edit<const N: usize>(&self, offset: usize) -> Option<Self::Edit<N>>;
+}
+
+/// N bytes that are there and may be changed. Offsets are constants and checked at compile time.
+pub trait Edit<const N: usize>: View<N> {
+    /// Stores two bytes at `O` as they are in memory.
+    fn set_u16<const O: usize>(self, value: u16);
+    /// Stores four bytes at `O` as they are in memory.
+    fn set_u32<const O: usize>(self, value: u32);
+
+    /// Stores eight bytes at `O` as they are in memory, by two stores: see [`View::raw_u64`].
+    #[inline(always)]
+    fn set_u64<const O: usize, const P: usize>(self, value: u64) {
+        const { assert!(P == O + 4) };
+        let (low, high) = (value as u32, (value >> 32) as u32);
+        let (first, second) = if cfg!(target_endian = "little") { (low, high) } else { (high, low) };
+        self.set_u32::<O>(first);
+        self.set_u32::<P>(second);
     }
 }

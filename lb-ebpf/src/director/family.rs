@@ -1,24 +1,30 @@
 //! What differs between IPv4 and IPv6: header, connection key, tables. The stages are written once, over [`Family`].
 
 use lb_common::abi::connection::{KeyV4, KeyV6};
+use lb_common::abi::reply::Ends;
 use lb_common::abi::service::{PROTOCOL_ANY, Target, key_v4, key_v6_tail};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
-use lb_common::wire::{ipv4, ipv6};
+use lb_common::wire::translate::{self, Change};
+use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::{Packet, View, ipv4, ipv6};
 use lb_ebpf::packet::Frame;
 
+use crate::maps::replies::RecordAt;
 use crate::maps::{connections, services, settings};
 use crate::stage::schedule;
 
 /// An address family as the stages see it.
-pub(crate) trait Family {
+pub(crate) trait Family: Sized {
     /// It is IPv6.
     const IS_V6: bool;
     /// Its IP header.
     type Header: Copy;
+    /// Its addresses, raw.
+    type Address: Copy + PartialEq;
     /// Key of its connections.
     type Key: Copy;
     /// Bucket of its connection table.
@@ -40,12 +46,42 @@ pub(crate) trait Family {
     /// Begins a connection ([`crate::stage::schedule`]), out of line.
     fn begin(key: Self::Key, target: Target, opening: u64) -> u32;
 
+    /// Entry `index` of its connection table.
+    fn slot(index: u32) -> SlotOf<Self>;
+    /// The packet's addresses.
+    fn source(ip: &Self::Header) -> Self::Address;
+    fn destination(ip: &Self::Header) -> Self::Address;
+    /// An address as reply records have it, and back.
+    fn words(address: Self::Address) -> [u64; 2];
+    fn address(words: [u64; 2]) -> Self::Address;
+    /// A connection's key as reply records have it, and back.
+    fn key_words(key: Self::Key) -> [u64; 3];
+    fn key_of(words: [u64; 3]) -> Self::Key;
+    /// The client's address in a key, and both ports of its packets.
+    fn client_end(key: Self::Key) -> (Self::Address, u32);
+    /// Hash of an answer's ends.
+    fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
+    /// The record is of answers with these addresses.
+    fn has_addresses(record: RecordAt, source: Self::Address, destination: Self::Address) -> bool;
+    /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers.
+    fn plain(packet: &Frame, offset: usize, ip: &Self::Header) -> Option<Self::Header>;
+    /// Translates the packet at an offset.
+    fn translate(
+        packet: &Frame,
+        offset: usize,
+        ip: &Self::Header,
+        change: &Change<Self::Address>,
+    ) -> Result<(), Verdict>;
+
     /// The destination is the address of some service.
     #[inline(always)]
     fn is_vip(ip: &Self::Header) -> bool {
         Self::service(ip, 0, PROTOCOL_ANY).is_some()
     }
 }
+
+/// Entry of a family's connection table.
+pub(crate) type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
 
 /// IPv4.
 pub(crate) struct V4;
@@ -55,6 +91,7 @@ pub(crate) struct V6;
 impl Family for V4 {
     const IS_V6: bool = false;
     type Header = ipv4::Header;
+    type Address = u32;
     type Key = KeyV4;
     type Bucket = connections::BucketV4;
 
@@ -99,6 +136,56 @@ impl Family for V4 {
         settings::bucket_mask_v4()
     }
     #[inline(always)]
+    fn slot(index: u32) -> connections::SlotV4 {
+        connections::slot_v4(index)
+    }
+    #[inline(always)]
+    fn source(ip: &ipv4::Header) -> u32 {
+        ip.source
+    }
+    #[inline(always)]
+    fn destination(ip: &ipv4::Header) -> u32 {
+        ip.destination
+    }
+    #[inline(always)]
+    fn words(address: u32) -> [u64; 2] {
+        [u64::from(address), 0]
+    }
+    #[inline(always)]
+    fn address(words: [u64; 2]) -> u32 {
+        words[0] as u32
+    }
+    #[inline(always)]
+    fn key_words(KeyV4(key): KeyV4) -> [u64; 3] {
+        [key, 0, 0]
+    }
+    #[inline(always)]
+    fn key_of(words: [u64; 3]) -> KeyV4 {
+        KeyV4(words[0])
+    }
+    #[inline(always)]
+    fn client_end(KeyV4(key): KeyV4) -> (u32, u32) {
+        (key as u32, (key >> 32) as u32)
+    }
+    #[inline(always)]
+    fn ends_hash(source: u32, destination: u32, ends: Ends) -> u64 {
+        hash::ends_v4(u64::from(source) | u64::from(destination) << 32, ends.0, settings::hash_key())
+    }
+    #[inline(always)]
+    fn has_addresses(record: RecordAt, source: u32, destination: u32) -> bool {
+        record.destination_0() == u64::from(destination) && record.source_0() == u64::from(source)
+    }
+    #[inline(always)]
+    fn plain(packet: &Frame, offset: usize, ip: &ipv4::Header) -> Option<ipv4::Header> {
+        let view = packet.view::<{ ipv4::HEADER }>(offset)?;
+        let length = usize::from(view.u8::<0>() & 0x0f) * 4;
+        Some(ipv4::Header { protocol: view.u8::<9>(), payload: offset + length, ..*ip })
+    }
+    #[inline(always)]
+    fn translate(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+        translate::v4(packet, offset, ip, change)
+    }
+    #[inline(always)]
     fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v4(key.0, target.0, opening)
     }
@@ -107,6 +194,7 @@ impl Family for V4 {
 impl Family for V6 {
     const IS_V6: bool = true;
     type Header = ipv6::Header;
+    type Address = [u64; 2];
     type Key = KeyV6;
     type Bucket = connections::BucketV6;
 
@@ -151,6 +239,62 @@ impl Family for V6 {
     #[inline(always)]
     fn bucket_mask() -> u64 {
         settings::bucket_mask_v6()
+    }
+    #[inline(always)]
+    fn slot(index: u32) -> connections::SlotV6 {
+        connections::slot_v6(index)
+    }
+    #[inline(always)]
+    fn source(ip: &ipv6::Header) -> [u64; 2] {
+        ip.source
+    }
+    #[inline(always)]
+    fn destination(ip: &ipv6::Header) -> [u64; 2] {
+        ip.destination
+    }
+    #[inline(always)]
+    fn words(address: [u64; 2]) -> [u64; 2] {
+        address
+    }
+    #[inline(always)]
+    fn address(words: [u64; 2]) -> [u64; 2] {
+        words
+    }
+    #[inline(always)]
+    fn key_words(KeyV6(key): KeyV6) -> [u64; 3] {
+        key
+    }
+    #[inline(always)]
+    fn key_of(words: [u64; 3]) -> KeyV6 {
+        KeyV6(words)
+    }
+    #[inline(always)]
+    fn client_end(KeyV6([upper, lower, ports]): KeyV6) -> ([u64; 2], u32) {
+        ([upper, lower], ports as u32)
+    }
+    #[inline(always)]
+    fn ends_hash(source: [u64; 2], destination: [u64; 2], ends: Ends) -> u64 {
+        hash::ends_v6(source, destination, ends.0, settings::hash_key())
+    }
+    #[inline(always)]
+    fn has_addresses(record: RecordAt, source: [u64; 2], destination: [u64; 2]) -> bool {
+        // The last words differ most among answers: one comparison usually decides.
+        record.destination_1() == destination[1]
+            && record.destination_0() == destination[0]
+            && record.source_1() == source[1]
+            && record.source_0() == source[0]
+    }
+    #[inline(always)]
+    fn plain(packet: &Frame, offset: usize, ip: &ipv6::Header) -> Option<ipv6::Header> {
+        let protocol = packet.view::<{ ipv6::HEADER }>(offset)?.u8::<6>();
+        if !matches!(protocol, TCP | UDP) {
+            return None;
+        }
+        Some(ipv6::Header { protocol, payload: offset + ipv6::HEADER, ..*ip })
+    }
+    #[inline(always)]
+    fn translate(packet: &Frame, offset: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
+        translate::v6(packet, offset, ip, change)
     }
     #[inline(always)]
     fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {

@@ -6,6 +6,7 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
+use lb_common::abi::real::method;
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::wire::ethernet;
 use lb_common::wire::parse::{Flow, Then};
@@ -15,7 +16,7 @@ use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::stage::aside::Sent;
 use crate::stage::tunnel::Stand;
-use crate::stage::{account, aside, connection, forward, schedule, service};
+use crate::stage::{account, aside, connection, forward, nat, reply, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
 #[inline(always)]
@@ -78,13 +79,36 @@ impl<F: Family> Then<F::Header> for Parsed<'_, F> {
 
 #[inline(always)]
 fn balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, flow: &Flow<F::Header>, offset: usize) -> Result<u32, Verdict> {
-    let target = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?;
-    let place = connection::Place::<F>::of(F::key(flow), target.service());
-    let real = match connection::follow(flow, &place)? {
-        Some(real) => real,
-        None => schedule::new_connection(flow, target, &place)?,
+    let Some(target) = service::lookup::<F>(flow) else {
+        return reply::send::<F>(ctx, packet, flow, offset);
     };
-    send(ctx, packet, F::length(&flow.ip), real, place.hash, Stand::new(offset, F::IS_V6))
+    let stand = Stand::new(offset, F::IS_V6);
+    let place = connection::Place::<F>::of(F::key(flow), target.service());
+    let real = match connection::follow(ctx, flow, &place, stand)? {
+        Some(real) => real,
+        None => schedule::new_connection(ctx, flow, target, &place, stand)?,
+    };
+    if method::is_translated(real.entry.way().method()) {
+        return translate_and_send::<F>(ctx, packet, flow, real, stand);
+    }
+    send(ctx, packet, F::length(&flow.ip), real, place.hash, stand)
+}
+
+#[inline(always)]
+fn translate_and_send<F: Family>(
+    ctx: *mut xdp_md,
+    packet: &Frame,
+    flow: &Flow<F::Header>,
+    real: Chosen,
+    stand: Stand,
+) -> Result<u32, Verdict> {
+    let length = F::length(&flow.ip);
+    if length > real.entry.way().mtu() {
+        return Err(forward::too_big(ctx, stand, real.entry.way()));
+    }
+    let verdict = nat::translate::<F>(ctx, packet, flow, real, stand)?;
+    forward::write_macs(&crate::stage::packet(ctx), real.entry)?;
+    leave(ctx, length, real, verdict)
 }
 
 #[inline(always)]
@@ -97,7 +121,13 @@ fn send(
     stand: Stand,
 ) -> Result<u32, Verdict> {
     let verdict = forward::to_real(ctx, packet, length, real, flow_hash, stand)?;
-    if forward::is_same_nic(ctx, real.entry) {
+    leave(ctx, length, real, verdict)
+}
+
+/// The frame is ready for its real.
+#[inline(always)]
+fn leave(ctx: *mut xdp_md, length: u32, real: Chosen, verdict: Verdict) -> Result<u32, Verdict> {
+    if forward::came_in_by(ctx, real.entry.ifindex()) {
         account::forwarded(real.number, length, verdict);
         Ok(xdp_action::XDP_TX)
     } else {

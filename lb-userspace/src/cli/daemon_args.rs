@@ -34,6 +34,9 @@ pub struct DaemonArgs {
     /// Real servers over all services; none means the built-in size
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub reals: Option<u32>,
+    /// Connections with address translation (nat, fullnat) remembered; none means the built-in size
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1 << 21))]
+    pub translated: Option<u32>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,lb_userspace::net=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,

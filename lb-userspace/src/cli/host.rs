@@ -10,13 +10,13 @@ use super::daemon_args::{
 };
 use super::{CliError, output::Output};
 use crate::api::socket::Socket;
-use crate::daemon::{self, DEFAULT_CONNECTIONS, DEFAULT_REALS, DaemonError, Options};
+use crate::daemon::{self, DEFAULT_CONNECTIONS, DEFAULT_REALS, DEFAULT_TRANSLATED, DaemonError, Options};
 use crate::dataplane::attach::{Decapsulator, VethPeer};
 use crate::dataplane::loader::Mode;
 use crate::realserver::{self, Paths, Status};
 
 pub(super) fn daemon(args: DaemonArgs, socket: PathBuf) -> Result<(), CliError> {
-    let DaemonArgs { config, interfaces, mode, pin_dir, state_dir, connections, reals, log } = args;
+    let DaemonArgs { config, interfaces, mode, pin_dir, state_dir, connections, reals, translated, log } = args;
     let mode = match mode {
         ModeArg::Auto => Mode::Auto,
         ModeArg::Native => Mode::Native,
@@ -24,7 +24,8 @@ pub(super) fn daemon(args: DaemonArgs, socket: PathBuf) -> Result<(), CliError> 
     };
     let connections = connections.unwrap_or(DEFAULT_CONNECTIONS);
     let reals = reals.unwrap_or(DEFAULT_REALS);
-    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, log }).map_err(
+    let translated = translated.unwrap_or(DEFAULT_TRANSLATED);
+    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, translated, log }).map_err(
         |error| match error {
             DaemonError::Config { file, problems } => CliError::Problems { file: file.display().to_string(), problems },
             error => CliError::Failed(error.to_string()),

@@ -71,7 +71,7 @@ impl Director {
         pins.prepare()?;
         let mut clock = Clock::load()?;
         let mut warnings = Vec::new();
-        let wanted = Geometry::for_connections(options.connections, options.reals, cpus()?)?;
+        let wanted = Geometry::for_connections(options.connections, options.reals, options.translated, cpus()?)?;
         let adopted = adopted(&pins)?;
         if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
             let connections = u64::from(kept.buckets_v4) * 2;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
-use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES};
+use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES, WAYS};
 use lb_common::abi::real::Real;
 use lb_common::abi::service::{BUCKETS, Config, Cursor, Member, RingLine};
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::{MESSAGES_BYTES, Table};
-use lb_common::abi::{LAYOUT_VERSION, connection, fragment, service};
+use lb_common::abi::{LAYOUT_VERSION, connection, fragment, reply, service};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -28,6 +28,8 @@ pub struct Geometry {
     pub buckets_v6: u32,
     /// Real servers, a power of two.
     pub reals: u32,
+    /// Buckets of the reply table's index, a power of two; eight connections with address translation each.
+    pub reply_buckets: u32,
     /// Possible CPUs.
     pub cpus: u32,
 }
@@ -58,10 +60,17 @@ struct Shape {
 // === impl Geometry ===
 
 impl Geometry {
-    /// Room for `connections` in each family at a load of at most one half, for `reals` real servers at least.
-    pub fn for_connections(connections: u32, reals: u32, cpus: u32) -> Result<Self, DataplaneError> {
+    /// Room for `connections` in each family and `translated` ones with address translation at a load of at most one half, for `reals`
+    /// real servers at least.
+    pub fn for_connections(connections: u32, reals: u32, translated: u32, cpus: u32) -> Result<Self, DataplaneError> {
         let buckets = (connections.max(8).div_ceil(2)).next_power_of_two();
-        let geometry = Self { buckets_v4: buckets, buckets_v6: buckets, reals: reals.max(2).next_power_of_two(), cpus };
+        let geometry = Self {
+            buckets_v4: buckets,
+            buckets_v6: buckets,
+            reals: reals.max(2).next_power_of_two(),
+            reply_buckets: (translated.max(8).div_ceil(reply::WAYS as u32 / 2)).next_power_of_two(),
+            cpus,
+        };
         match Table::ALL.into_iter().find(|table| geometry.bytes(*table) > MAX_TABLE) {
             None => Ok(geometry),
             Some(table) => Err(DataplaneError::Full(format!(
@@ -71,6 +80,7 @@ impl Geometry {
                 geometry.bytes(table) >> 20,
                 MAX_TABLE >> 20,
                 match table {
+                    Table::Replies => format!("{translated} of them with address translation"),
                     Table::RealCounters => format!("fewer reals fit ({cpus} CPUs have counters of each)"),
                     _ => format!("up to {} connections fit", MAX_TABLE / size_of::<connection::BucketV6>() as u64 * 2),
                 }
@@ -102,6 +112,11 @@ impl Geometry {
             Table::ServiceCounters => (size_of::<Counters>(), self.cpu_places() * MAX_SERVICES),
             Table::Fragments => (size_of::<fragment::Bucket>(), fragment::BUCKETS),
             Table::Messages => (MESSAGES_BYTES, self.cpu_places()),
+            Table::ReplyIndex => (size_of::<reply::Bucket>(), self.reply_buckets),
+            Table::Replies => (size_of::<reply::Record>(), self.reply_buckets * reply::WAYS as u32),
+            Table::TiesV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
+            Table::TiesV6 => (size_of::<u32>(), self.buckets_v6 * WAYS as u32),
+            Table::Locals => (size_of::<reply::Local>(), 2 * reply::MAX_LOCALS),
             Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
         }
     }
@@ -184,12 +199,14 @@ impl Pins {
             buckets_v4: count(bytes(Table::ConnectionsV4)?, size_of::<connection::BucketV4>()),
             buckets_v6: count(bytes(Table::ConnectionsV6)?, size_of::<connection::BucketV6>()),
             reals: count(bytes(Table::Reals)?, size_of::<Real>()),
+            reply_buckets: count(bytes(Table::ReplyIndex)?, size_of::<reply::Bucket>()),
             cpus,
         };
         for (table, count) in [
             (Table::ConnectionsV4, geometry.buckets_v4),
             (Table::ConnectionsV6, geometry.buckets_v6),
             (Table::Reals, geometry.reals),
+            (Table::ReplyIndex, geometry.reply_buckets),
         ] {
             if !count.is_power_of_two() || count < 2 {
                 let difference = format!("{count} values, which is no power of two");

@@ -79,6 +79,7 @@ fn value(constant: Constant, geometry: &Geometry, settings: &Settings) -> u64 {
         Constant::RealMask => u64::from(geometry.reals - 1),
         Constant::RealBits => u64::from(geometry.reals.trailing_zeros()),
         Constant::MessagesPerJiffy => u64::from((MESSAGES_PER_SECOND / settings.jiffies_per_second.max(1)).max(1)),
+        Constant::ReplyMask => u64::from(geometry.reply_buckets - 1),
         Constant::CpuMask => u64::from(geometry.cpu_places() - 1),
     }
 }

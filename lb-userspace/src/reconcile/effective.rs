@@ -198,7 +198,7 @@ fn health(
 
 /// A value without what tells whose it is: the tables fill that in.
 pub(crate) fn identity_free(value: Real) -> Real {
-    Real { address: [0; 16], service: 0, port: 0, family: 0, reserved: 0, ..value }
+    Real { address: [0; 16], service: 0, port: 0, family: 0, ..value }
 }
 
 #[cfg(test)]

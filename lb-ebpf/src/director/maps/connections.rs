@@ -8,7 +8,7 @@ use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::table::{Bucket, Slot};
 use lb_ebpf::word;
 
-use super::Table;
+use super::{Table, settings};
 
 type ConnectionsV4 = Table<abi::BucketV4, { of_table(tables::Table::ConnectionsV4) }>;
 type ConnectionsV6 = Table<abi::BucketV6, { of_table(tables::Table::ConnectionsV6) }>;
@@ -36,6 +36,18 @@ pub(crate) fn bucket_v4(index: u64) -> BucketV4 {
 #[inline(always)]
 pub(crate) fn bucket_v6(index: u64) -> BucketV6 {
     BucketV6(ConnectionsV6::at(index))
+}
+
+/// Entry `index` of the IPv4 table.
+#[inline(always)]
+pub(crate) fn slot_v4(index: u32) -> SlotV4 {
+    bucket_v4((u64::from(index) / WAYS as u64) & settings::bucket_mask_v4()).slot(index as usize % WAYS)
+}
+
+/// Entry `index` of the IPv6 table.
+#[inline(always)]
+pub(crate) fn slot_v6(index: u32) -> SlotV6 {
+    bucket_v6((u64::from(index) / WAYS as u64) & settings::bucket_mask_v6()).slot(index as usize % WAYS)
 }
 
 impl Bucket for BucketV4 {

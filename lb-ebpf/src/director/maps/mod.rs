@@ -9,6 +9,7 @@ pub(crate) mod fragments;
 pub(crate) mod limits;
 pub(crate) mod pool;
 pub(crate) mod reals;
+pub(crate) mod replies;
 pub(crate) mod services;
 pub(crate) mod settings;
 

@@ -1,7 +1,7 @@
 //! Real servers and their connection counts.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
-use lb_common::abi::real::{Load, Real};
+use lb_common::abi::real::{Load, Real, family};
 use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
@@ -65,6 +65,18 @@ impl Entry {
         (self.word(7) >> 16) as u16
     }
 
+    /// Its address, as in the packet; IPv4 in the lower half of the first word.
+    #[inline(always)]
+    pub(crate) fn address(self) -> [u64; 2] {
+        [self.word(5), self.word(6)]
+    }
+
+    /// Port, family and options in one word.
+    #[inline(always)]
+    pub(crate) fn end(self) -> End {
+        End(self.word(7))
+    }
+
     /// Bits of a tunnel's outer source that vary, raw.
     #[inline(always)]
     fn vary(self) -> u32 {
@@ -85,6 +97,30 @@ impl Entry {
             [first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32]
         };
         Ends { source: words(3), destination: words(5), vary: self.vary() }
+    }
+}
+
+/// What makes a real's end of a connection besides its address.
+#[derive(Clone, Copy)]
+pub(crate) struct End(u64);
+
+impl End {
+    /// Its port, raw; 0: the one that the client asks for.
+    #[inline(always)]
+    pub(crate) fn port(self) -> u16 {
+        ((self.0 >> 32) as u16).to_be()
+    }
+
+    /// Its address is an IPv6 one.
+    #[inline(always)]
+    pub(crate) fn is_v6(self) -> bool {
+        (self.0 >> 48) as u8 == family::V6
+    }
+
+    /// [`lb_common::abi::real::option`].
+    #[inline(always)]
+    pub(crate) fn options(self) -> u8 {
+        (self.0 >> 56) as u8
     }
 }
 

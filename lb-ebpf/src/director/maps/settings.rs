@@ -68,6 +68,13 @@ pub(crate) fn answers_echo() -> bool {
     unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).answer_echo) != 0 }
 }
 
+/// Some real's answers come back through the director.
+#[inline(always)]
+pub(crate) fn has_replies() -> bool {
+    // SAFETY: as above.
+    unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).replies) != 0 }
+}
+
 /// The settings that may change while the program runs.
 #[inline(always)]
 pub(crate) fn get() -> &'static Settings {

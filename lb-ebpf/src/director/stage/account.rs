@@ -20,3 +20,13 @@ pub(crate) fn forwarded(real: u64, length: u32, verdict: Verdict) {
     counters.packets += 1;
     counters.bytes += u64::from(length);
 }
+
+/// Counts an answer that was sent on to its client.
+#[inline(always)]
+pub(crate) fn answered(real: u64, length: u32, verdict: Verdict) {
+    let cpu = counters::cpu();
+    counters::add_verdict(cpu, verdict);
+    let counters = counters::real(cpu, real);
+    counters.reply_packets += 1;
+    counters.reply_bytes += u64::from(length);
+}

@@ -2,17 +2,22 @@
 //!
 //! A packet of an established connection reads one bucket and writes nothing, but once a second the last-seen stamp.
 
+use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{Meta, State};
-use lb_common::abi::real::{Load, disposition};
+use lb_common::abi::limits::WAYS;
+use lb_common::abi::real::{Load, disposition, method};
 use lb_common::abi::verdict::Verdict;
+use lb_common::algo::state::{self, Direction};
 use lb_common::algo::{hash, tcp_state};
-use lb_common::table::{self, Bucket, Found, Slot};
+use lb_common::table::{self, Found, Slot};
 use lb_common::wire::parse::Flow;
 use lb_common::wire::transport;
 
-use crate::family::Family;
+use super::nat;
+use super::tunnel::Stand;
+use crate::family::{Family, SlotOf};
 use crate::maps::reals::{self, Chosen};
-use crate::maps::settings;
+use crate::maps::{limits, settings};
 
 /// Where a flow's connection may be.
 pub(crate) struct Place<F: Family> {
@@ -38,11 +43,14 @@ impl<F: Family> Place<F> {
     }
 }
 
-type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
-
 /// The real of the packet's connection; None when there is no connection, or when the packet begins a new one in its place.
 #[inline(always)]
-pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Result<Option<Chosen>, Verdict> {
+pub(crate) fn follow<F: Family>(
+    ctx: *mut xdp_md,
+    flow: &Flow<F::Header>,
+    place: &Place<F>,
+    stand: Stand,
+) -> Result<Option<Chosen>, Verdict> {
     let Some(found) = find(place) else { return Ok(None) };
     let now = settings::now();
     let real = Chosen::of(found.meta.real());
@@ -53,16 +61,18 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     {
         return Ok(Some(real));
     }
-    advance::<F>(flow, &found, real, now)
+    advance::<F>(ctx, flow, &found, real, now, stand)
 }
 
 /// What a packet changes that is not like the one before it.
 #[inline(always)]
 fn advance<F: Family>(
+    ctx: *mut xdp_md,
     flow: &Flow<F::Header>,
     found: &Found<SlotOf<F>>,
     real: Chosen,
     now: u32,
+    stand: Stand,
 ) -> Result<Option<Chosen>, Verdict> {
     let state = found.meta.state();
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
@@ -83,11 +93,22 @@ fn advance<F: Family>(
             return Err(refusal(disposition));
         }
     }
-    let next = if is_tcp { tcp_state::next(state, flow.transport.flags) } else { state };
+    let is_translated = method::is_translated(real.entry.way().method());
+    let direction = if is_translated { Direction::Input } else { Direction::InputOnly };
+    let next = next::<F>(flow, direction, state);
     if next as u8 != state as u8 || found.meta.last_seen() != now {
         update::<F>(found, state, next, now);
     }
+    if is_translated {
+        nat::tie(ctx, stand, false)?;
+    }
     Ok(Some(real))
+}
+
+/// The state that the packet leads to.
+#[inline(always)]
+pub(crate) fn next<F: Family>(flow: &Flow<F::Header>, direction: Direction, state: State) -> State {
+    state::next(F::protocol(&flow.ip), direction, state, flow.transport.flags)
 }
 
 /// Why a packet does not go to its real. The connection keeps its age, so that it expires.
@@ -100,6 +121,33 @@ const fn refusal(disposition: u8) -> Verdict {
     }
 }
 
+/// A connection, and its number in the table.
+pub(crate) struct Located<S> {
+    pub(crate) found: Found<S>,
+    pub(crate) index: u32,
+}
+
+/// The connection at a place, with its number.
+#[inline(always)]
+pub(crate) fn locate<F: Family>(place: &Place<F>) -> Option<Located<SlotOf<F>>> {
+    let buckets = [hash::first_bucket(place.hash, F::bucket_mask()), hash::second_bucket(place.hash, F::bucket_mask())];
+    let mut at = 0;
+    while at < 2 * WAYS {
+        let index = buckets[at / WAYS] as u32 * WAYS as u32 + (at % WAYS) as u32;
+        let slot = F::slot(index);
+        if slot.key_is(place.key) && slot.meta().service() == place.service {
+            let index = limits::forgotten(u64::from(index)) as u32;
+            let slot = F::slot(index);
+            let meta = slot.meta();
+            if meta.service() == place.service {
+                return Some(Located { found: Found { slot, meta }, index });
+            }
+        }
+        at += 1;
+    }
+    None
+}
+
 #[inline(always)]
 fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
     if let Some(found) = table::find(place.first(), place.key, place.service) {
@@ -110,7 +158,7 @@ fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
 
 /// Stamps the connection and moves it to its next state. A lost race leaves the stamp to the winner and the state to the next packet.
 #[inline(always)]
-fn update<F: Family>(found: &Found<SlotOf<F>>, state: State, next: State, now: u32) {
+pub(crate) fn update<F: Family>(found: &Found<SlotOf<F>>, state: State, next: State, now: u32) {
     if !found.slot.exchange(found.meta, found.meta.with(next, now)) {
         return;
     }
@@ -121,7 +169,7 @@ fn update<F: Family>(found: &Found<SlotOf<F>>, state: State, next: State, now: u
 
 /// Takes the connection out of the table and out of its real's counts.
 #[inline(always)]
-fn release<F: Family>(found: &Found<SlotOf<F>>) {
+pub(crate) fn release<F: Family>(found: &Found<SlotOf<F>>) {
     // The stamp may have moved since: once more with the word as it is now, for the same connection only.
     let now = found.slot.meta();
     if now.is_live() && now.same_identity(found.meta) && found.slot.exchange(now, Meta::FREE) {

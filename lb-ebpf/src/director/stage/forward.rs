@@ -40,17 +40,17 @@ pub(crate) fn to_real(
 
 /// Tells the sender what fits. Returns the verdict.
 #[inline(always)]
-fn too_big(ctx: *mut xdp_md, stand: Stand, way: Way) -> Verdict {
+pub(crate) fn too_big(ctx: *mut xdp_md, stand: Stand, way: Way) -> Verdict {
     let fits = way.mtu().saturating_sub(overhead(way.method()));
     let number = xvs_too_big(ctx, stand.0, u64::from(fits));
     if number == Verdict::TooBigTold as u32 { Verdict::TooBigTold } else { Verdict::TooBig }
 }
 
-/// The packet leaves by its real's interface, which is the one that it came in by.
+/// The packet came in by this interface.
 #[inline(always)]
-pub(crate) fn is_same_nic(ctx: *mut xdp_md, real: Entry) -> bool {
+pub(crate) fn came_in_by(ctx: *mut xdp_md, interface: u32) -> bool {
     // SAFETY: the context of the running program.
-    unsafe { helpers::ingress(ctx) == real.ifindex() }
+    unsafe { helpers::ingress(ctx) == interface }
 }
 
 /// Both MACs in two stores: 8 and 4 bytes.

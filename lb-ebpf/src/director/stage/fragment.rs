@@ -35,6 +35,7 @@ struct Fragment {
     offset: u32,
     /// Bytes that it carries, the transport header included.
     length: usize,
+    stand: Stand,
 }
 
 /// Where an IPv4 fragment goes; numbers as for [`super::aside::ask`].
@@ -63,6 +64,7 @@ fn fragment_v4(ctx: *mut xdp_md, frame: &Frame, at: usize) -> Result<(u32, u32),
         tag: hash::fragment([addresses, packet, 0, 0, 0], settings::hash_key()),
         offset: u32::from(header.u16::<6>() & 0x1fff) * 8,
         length: ip.total_length as usize - (ip.payload - at),
+        stand: Stand::new(at, false),
     };
     place::<V4>(ctx, frame, ip, ip.protocol, ip.payload, &fragment)
 }
@@ -77,6 +79,7 @@ fn fragment_v6(ctx: *mut xdp_md, frame: &Frame, at: usize) -> Result<(u32, u32),
         tag: hash::fragment([s[0], s[1], d[0], d[1], packet], settings::hash_key()),
         offset: u32::from(ip.fragment_word & 0xfff8),
         length: ip.total_length as usize - (ip.payload - at),
+        stand: Stand::new(at, true),
     };
     place::<V6>(ctx, frame, ip, ip.protocol, ip.payload, &fragment)
 }
@@ -97,7 +100,7 @@ fn place<F: Family>(
         _ => return Err(Verdict::NotTransport),
     };
     if fragment.offset == 0 {
-        return first::<F>(frame, ip, protocol, payload, fragment);
+        return first::<F>(ctx, frame, ip, protocol, payload, fragment);
     }
     if fragment.offset < header {
         return Err(Verdict::FragmentOverlap);
@@ -119,6 +122,7 @@ fn place<F: Family>(
 /// Balanced like a whole packet.
 #[inline(always)]
 fn first<F: Family>(
+    ctx: *mut xdp_md,
     frame: &Frame,
     ip: F::Header,
     protocol: u8,
@@ -130,9 +134,9 @@ fn first<F: Family>(
     let flow = Flow { ip, transport };
     let target = service::lookup::<F>(&flow).ok_or(Verdict::NotAService)?;
     let place = Place::<F>::of(F::key(&flow), target.service());
-    let real = match connection::follow(&flow, &place)? {
+    let real = match connection::follow(ctx, &flow, &place, fragment.stand)? {
         Some(real) => real,
-        None => schedule::new_connection(&flow, target, &place)?,
+        None => schedule::new_connection(ctx, &flow, target, &place, fragment.stand)?,
     };
     let entropy = hash::entropy(place.hash) & 0xff_ffff;
     fragments::remember(fragment.tag, Value::new(real.number as u32, settings::now(), entropy));

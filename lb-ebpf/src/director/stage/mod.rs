@@ -9,8 +9,13 @@ pub(crate) mod aside;
 pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod fragment;
+pub(crate) mod full_nat;
+pub(crate) mod nat;
+pub(crate) mod reply;
+pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod service;
+pub(crate) mod tie;
 pub(crate) mod too_big;
 pub(crate) mod tunnel;
 

@@ -1,7 +1,8 @@
 //! A new connection: may it begin, which real takes it, and its entry in the table. Out of line, so that the hit path stays small.
 
+use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
-use lb_common::abi::real::Load;
+use lb_common::abi::real::{Load, method};
 use lb_common::abi::service::{Config, Target};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::tcp_state::{self, flag};
@@ -11,6 +12,8 @@ use lb_common::wire::parse::Flow;
 use lb_common::wire::transport;
 
 use super::connection::{self, Place};
+use super::nat;
+use super::tunnel::Stand;
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{counters, pool, reals, settings};
@@ -18,17 +21,31 @@ use crate::maps::{counters, pool, reals, settings};
 /// Schedules the flow's first packet and remembers the choice.
 #[inline(always)]
 pub(crate) fn new_connection<F: Family>(
+    ctx: *mut xdp_md,
     flow: &Flow<F::Header>,
     target: Target,
     place: &Place<F>,
+    stand: Stand,
 ) -> Result<Chosen, Verdict> {
+    if F::source(&flow.ip) == F::destination(&flow.ip) {
+        return Err(Verdict::Land);
+    }
+    if flow.transport.source_port() == 0 || flow.transport.destination_port() == 0 {
+        return Err(Verdict::PortZero);
+    }
     let is_tcp = F::protocol(&flow.ip) == transport::TCP;
     let opening = u64::from(flow.transport.flags) | if is_tcp { TCP } else { 0 };
     match F::begin(place.key, target, opening) {
         NOT_SYN => Err(Verdict::MissNotSyn),
         NO_REAL => Err(Verdict::NoReal),
         NO_ROOM => Err(Verdict::TableFull),
-        real => Ok(Chosen::of(real)),
+        real => {
+            let real = Chosen::of(real);
+            if method::is_translated(real.entry.way().method()) {
+                nat::tie(ctx, stand, true)?;
+            }
+            Ok(real)
+        }
     }
 }
 

@@ -1,0 +1,156 @@
+//! Network address translation of one packet: addresses, ports, hop count, and the checksums that cover them (RFC 3022).
+//!
+//! Checksums are corrected by what has changed, never made anew (RFC 1624): a packet that came in with a wrong one leaves with a wrong
+//! one. Everything is looked at before anything is written: a packet that is refused is as it was.
+
+use super::transport::{TCP, TCP_HEADER, UDP, UDP_HEADER};
+use super::{Edit, Editable, View, ipv4, ipv6};
+use crate::abi::verdict::Verdict;
+use crate::algo::checksum::Delta;
+
+/// What a packet's ends become, raw. None: stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<A> {
+    /// Source address.
+    pub source: Option<A>,
+    /// Destination address.
+    pub destination: Option<A>,
+    /// Both ports before and after, source first in memory. None also for a later fragment, which has none.
+    pub ports: Option<Ports>,
+}
+
+/// Both ports as one raw word, source port first in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// In the packet.
+    pub old: u32,
+    /// As they become.
+    pub new: u32,
+}
+
+impl Ports {
+    /// With another destination port, raw.
+    #[inline(always)]
+    pub const fn to(old: u32, port: u16) -> Self {
+        let new = if cfg!(target_endian = "little") {
+            old & 0xffff | (port as u32) << 16
+        } else {
+            old & 0xffff_0000 | port as u32
+        };
+        Self { old, new }
+    }
+
+    /// With another source port, raw.
+    #[inline(always)]
+    pub const fn from(old: u32, port: u16) -> Self {
+        let new = if cfg!(target_endian = "little") {
+            old & 0xffff_0000 | port as u32
+        } else {
+            old & 0xffff | (port as u32) << 16
+        };
+        Self { old, new }
+    }
+}
+
+/// Translates the IPv4 packet at `at`, whose header is `ip`.
+#[inline(always)]
+pub fn v4<P: Editable>(packet: &P, at: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+    let header = packet.edit::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
+    let hops = header.raw_u16::<8>();
+    let fewer = one_hop_less(hops, 0).ok_or(Verdict::HopsSpent)?;
+    let mut addresses = Delta::NONE;
+    if let Some(source) = change.source {
+        addresses = addresses.u32(ip.source, source);
+    }
+    if let Some(destination) = change.destination {
+        addresses = addresses.u32(ip.destination, destination);
+    }
+    if let Some(ports) = change.ports {
+        transport(packet, ip.payload, ip.protocol, ports, addresses, true)?;
+    }
+    header.set_u16::<8>(fewer);
+    header.set_u16::<10>(addresses.u16(hops, fewer).apply(header.raw_u16::<10>()));
+    if let Some(source) = change.source {
+        header.set_u32::<12>(source);
+    }
+    if let Some(destination) = change.destination {
+        header.set_u32::<16>(destination);
+    }
+    Ok(())
+}
+
+/// Translates the IPv6 packet at `at`, whose header is `ip`. A routing header that still leads elsewhere is not for translation: the
+/// checksum covers its last address (RFC 8200 section 8.1).
+#[inline(always)]
+pub fn v6<P: Editable>(packet: &P, at: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
+    let header = packet.edit::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
+    let hops = header.raw_u16::<6>();
+    let fewer = one_hop_less(hops, 1).ok_or(Verdict::HopsSpent)?;
+    let mut addresses = Delta::NONE;
+    if let Some(source) = change.source {
+        addresses = addresses.u128(ip.source, source);
+    }
+    if let Some(destination) = change.destination {
+        addresses = addresses.u128(ip.destination, destination);
+    }
+    if let Some(ports) = change.ports {
+        transport(packet, ip.payload, ip.protocol, ports, addresses, false)?;
+    }
+    header.set_u16::<6>(fewer);
+    if let Some(source) = change.source {
+        header.set_u64::<8, 12>(source[0]);
+        header.set_u64::<16, 20>(source[1]);
+    }
+    if let Some(destination) = change.destination {
+        header.set_u64::<24, 28>(destination[0]);
+        header.set_u64::<32, 36>(destination[1]);
+    }
+    Ok(())
+}
+
+/// A raw pair of bytes of which the one at `byte` counts hops; None when there is none left to go on with (RFC 1812 section 5.3.1).
+#[inline(always)]
+const fn one_hop_less(pair: u16, byte: usize) -> Option<u16> {
+    let mut bytes = pair.to_ne_bytes();
+    if bytes[byte] <= 1 {
+        return None;
+    }
+    bytes[byte] -= 1;
+    Some(u16::from_ne_bytes(bytes))
+}
+
+/// New ports, and the checksum after these and the addresses.
+#[inline(always)]
+fn transport<P: Editable>(
+    packet: &P,
+    offset: usize,
+    protocol: u8,
+    ports: Ports,
+    addresses: Delta,
+    may_lack_checksum: bool,
+) -> Result<(), Verdict> {
+    let delta = addresses.u32(ports.old, ports.new);
+    match protocol {
+        TCP => {
+            let header = packet.edit::<TCP_HEADER>(offset).ok_or(Verdict::Truncated)?;
+            header.set_u32::<0>(ports.new);
+            header.set_u16::<16>(delta.apply(header.raw_u16::<16>()));
+        }
+        UDP => {
+            let header = packet.edit::<UDP_HEADER>(offset).ok_or(Verdict::Truncated)?;
+            header.set_u32::<0>(ports.new);
+            let checksum = header.raw_u16::<6>();
+            // RFC 768: 0 stands for "none", and a sum of 0 is sent as its other form. IPv6 allows none here (RFC 8200 section 8.1).
+            if checksum != 0 || !may_lack_checksum {
+                let corrected = delta.apply(checksum);
+                header.set_u16::<6>(if corrected == 0 { 0xffff } else { corrected });
+            }
+        }
+        _ => return Err(Verdict::NotTransport),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+mod tests;

@@ -1,0 +1,62 @@
+//! Address translation on the way in: the destination becomes the real's address and port (NAT), and with full NAT the source becomes
+//! one of the director's own. The way back is in [`super::reply`], the record that leads there is made in [`super::tie`].
+
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::real::method;
+use lb_common::abi::verdict::Verdict;
+use lb_common::wire::parse::Flow;
+use lb_common::wire::translate::{Change, Ports};
+use lb_ebpf::immediate::masked;
+use lb_ebpf::packet::Frame;
+
+use super::tunnel::Stand;
+use super::full_nat;
+use super::tie::{TIED, xvs_tie};
+use crate::family::Family;
+use crate::maps::reals::Chosen;
+
+/// Translates the packet for its real. The verdict of one that goes.
+#[inline(always)]
+pub(crate) fn translate<F: Family>(
+    ctx: *mut xdp_md,
+    frame: &Frame,
+    flow: &Flow<F::Header>,
+    real: Chosen,
+    stand: Stand,
+) -> Result<Verdict, Verdict> {
+    if real.entry.way().method() == method::FULL_NAT {
+        return full_nat::translate::<F>(ctx, stand);
+    }
+    let port = real.entry.end().port();
+    let old = flow.transport.ports;
+    // A real of an any-port service has the port that the client asks for.
+    let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
+    let change =
+        Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
+    rewrite::<F>(frame, stand.offset(), &flow.ip, &change)?;
+    Ok(Verdict::Nat)
+}
+
+/// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
+/// make the verifier walk all of it once for each number of extension headers.
+#[inline(always)]
+pub(crate) fn rewrite<F: Family>(
+    frame: &Frame,
+    offset: usize,
+    ip: &F::Header,
+    change: &Change<F::Address>,
+) -> Result<(), Verdict> {
+    let ip = F::plain(frame, offset, ip).ok_or(Verdict::NatUnsuited)?;
+    F::translate(frame, offset, &ip, change)
+}
+
+/// Makes sure that answers of the connection's real find back. `is_new`: the connection has just been begun and is given up if they
+/// would not.
+#[inline(always)]
+pub(crate) fn tie(ctx: *mut xdp_md, stand: Stand, is_new: bool) -> Result<(), Verdict> {
+    match xvs_tie(ctx, stand.0, u64::from(is_new)) {
+        TIED => Ok(()),
+        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+    }
+}
