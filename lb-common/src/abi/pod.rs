@@ -1,7 +1,7 @@
 //! The promise to aya that table types are plain bytes: the only unsafe code of this crate.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait, and the orphan rule puts its impls beside the types")]
 
-use super::{connection, counters, real, service, settings};
+use super::{connection, counters, real, reply, service, settings};
 
 macro_rules! pod {
     ($($type:ty)*) => {$(
@@ -15,6 +15,7 @@ pod! {
     connection::BucketV4 connection::BucketV6
     counters::Counters
     real::Real
+    reply::Bucket reply::Local reply::Record
     service::BucketV4 service::BucketV6 service::Config service::Member service::Cursor service::RingLine
     settings::Settings
 }

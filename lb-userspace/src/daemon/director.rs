@@ -104,7 +104,7 @@ impl Director {
             started: Instant::now(),
             sweep: Sweep::default(),
             warnings,
-            desired: Desired { services: BTreeMap::new(), settings },
+            desired: Desired { services: BTreeMap::new(), settings, locals: Vec::new() },
             is_behind: false,
             pins,
             mode: options.mode,

@@ -12,6 +12,7 @@ pub mod connections;
 pub mod counters;
 pub mod early;
 pub mod loader;
+pub mod locals;
 pub mod mapped;
 pub mod memory;
 pub mod objects;

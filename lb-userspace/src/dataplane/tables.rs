@@ -38,6 +38,7 @@ pub struct Maps {
     pub(crate) service_counters: Mapped,
     pub(crate) real_counters: Mapped,
     fragments: Mapped,
+    pub(super) locals: Mapped,
 }
 
 /// What a service schedules by.
@@ -106,6 +107,7 @@ impl Maps {
             service_counters: mapped(Table::ServiceCounters)?,
             real_counters: mapped(Table::RealCounters)?,
             fragments: mapped(Table::Fragments)?,
+            locals: mapped(Table::Locals)?,
         })
     }
 }
@@ -218,13 +220,18 @@ impl Tables {
         self.maps.settings.read(0).unwrap_or_default()
     }
 
-    /// Writes the settings value. Whether a service takes any port is the tables' own to say.
+    /// Writes the settings value. Whether a service takes any port, and how many local addresses there are, is the tables' own to say.
     pub fn set_settings(&mut self, settings: &Settings) {
         self.write_settings(settings, self.addresses.has_any_port());
     }
 
     fn write_settings(&self, settings: &Settings, any_port: bool) {
-        self.maps.settings.write(0, &Settings { any_port: u64::from(any_port), ..*settings });
+        let locals = self.settings().locals;
+        self.maps.settings.write(0, &Settings { any_port: u64::from(any_port), locals, ..*settings });
+    }
+
+    pub(super) fn set_local_counts(&self, locals: u64, settings: &Settings) {
+        self.maps.settings.write(0, &Settings { locals, ..*settings });
     }
 
     /// Gives a new service a number. It is found by packets once it has a pool.

@@ -9,7 +9,7 @@ use std::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    DirectorSpec, HealthSpec, Method, OnRealDown, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag, ServiceKey,
+    DirectorSpec, HealthSpec, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag, ServiceKey,
     ServiceSpec, Spec, TimeoutSpec, validate,
 };
 
@@ -30,9 +30,10 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
         any::<(bool, bool, bool)>(),
         option::of(v4()),
         option::of(v6()),
+        locals(),
     )
         .prop_map(
-            |(names, (tcp, tcp_fin, udp), (sloppy_tcp, answer_echo, tunnel_source_vary), source_v4, source_v6)| {
+            |(names, (tcp, tcp_fin, udp), (sloppy_tcp, answer_echo, tunnel_source_vary), source_v4, source_v6, locals)| {
                 DirectorSpec {
                     interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
                     timeouts: TimeoutSpec { tcp, tcp_fin, udp },
@@ -41,9 +42,19 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
                     tunnel_source_v4: source_v4,
                     tunnel_source_v6: source_v6,
                     tunnel_source_vary,
+                    ..locals
                 }
             },
         )
+}
+
+/// What full NAT sends from, in a range of addresses that no service or real of the generator has.
+fn locals() -> impl Strategy<Value = DirectorSpec> {
+    (1..=20u8, 1..=u16::MAX, any::<u16>(), any::<[bool; 2]>()).prop_map(|(count, first, more, [toa, clamp_mss])| {
+        let pairs = (0..count).flat_map(|n| [IpAddr::from([198, 51, 100, n + 1]), IpAddr::from([0x2001, 0xdb8, 0x198, 0, 0, 0, 0, u16::from(n) + 1])]);
+        let local_ports = PortRange::new(first, first.saturating_add(more)).unwrap();
+        DirectorSpec { local_addresses: pairs.collect(), local_ports, toa, clamp_mss, ..DirectorSpec::default() }
+    })
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
@@ -60,10 +71,13 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             }
             let reals: BTreeMap<_, _> = reals.into_iter().map(|real| (real.address, real)).collect();
             for mut real in reals.into_values().rev().filter(|real| real.address != address) {
-                real.port = port;
+                let is_translated = real.method.unwrap_or(method).is_translated();
+                if !is_translated || port == 0 || real.port == 0 {
+                    real.port = port;
+                }
                 if real.address.is_ipv4() != address.is_ipv4() {
-                    real.method =
-                        Some(real.method.filter(|method| *method != Method::Direct).unwrap_or(Method::Tunnel));
+                    let other = |method: &Method| !matches!(method, Method::Direct | Method::Nat);
+                    real.method = Some(real.method.or(Some(method)).filter(other).unwrap_or(Method::FullNat));
                 }
                 service.reals.push(real);
             }
@@ -74,10 +88,10 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
 
 fn real() -> impl Strategy<Value = RealSpec> {
     let tunnel = (option::of(1..=u16::MAX), option::of(any::<bool>()));
-    (address(), validate::WEIGHT, option::of(select(Method::ALL)), tunnel).prop_map(
-        |(address, weight, method, (tunnel_port, tunnel_checksum))| RealSpec {
+    (address(), any::<u16>(), validate::WEIGHT, option::of(select(Method::ALL)), tunnel).prop_map(
+        |(address, port, weight, method, (tunnel_port, tunnel_checksum))| RealSpec {
             address,
-            port: 0,
+            port,
             weight,
             method,
             tunnel_port: tunnel_port.filter(|_| method == Some(Method::Gue)),

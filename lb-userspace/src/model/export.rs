@@ -2,12 +2,14 @@
 //! would have written it: what is at its default is left out, but for the three words every service is about.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::{
     duration,
     health::{self, HealthSpec, Probe},
+    ports::PortRange,
     spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec},
     word::OnRealDown,
 };
@@ -36,6 +38,10 @@ fn director_table(director: &DirectorSpec) -> Table {
         tunnel_source_v4,
         tunnel_source_v6,
         tunnel_source_vary,
+        local_addresses,
+        local_ports,
+        toa,
+        clamp_mss,
     } = director;
     let mut table = Table::new();
     if !interfaces.is_empty() {
@@ -55,6 +61,18 @@ fn director_table(director: &DirectorSpec) -> Table {
     }
     if !*tunnel_source_vary {
         table.insert("tunnel_source_vary", value(false));
+    }
+    if !local_addresses.is_empty() {
+        table.insert("local_addresses", value(local_addresses.iter().map(IpAddr::to_string).collect::<Array>()));
+    }
+    if *local_ports != PortRange::default() {
+        table.insert("local_ports", word(local_ports));
+    }
+    if *toa {
+        table.insert("toa", value(true));
+    }
+    if *clamp_mss {
+        table.insert("clamp_mss", value(true));
     }
     let default = TimeoutSpec::default();
     if *timeouts != default {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `spec.rs` | what can be said |
 //! | `word.rs` | the fixed words (schedulers, methods, ...) and what is said about a wrong one |
-//! | `key.rs`, `duration.rs`, `health.rs` | how a service, a duration and a check are written |
+//! | `key.rs`, `duration.rs`, `ports.rs`, `health.rs` | how a service, a duration, a range of ports and a check are written |
 //! | `parse/` | TOML to Spec, all errors at once |
 //! | `validate.rs`, `address.rs` | is this Spec one a director can serve? |
 //! | `edit.rs` | one change to a Spec |
@@ -23,6 +23,7 @@ pub mod export;
 pub mod health;
 pub mod key;
 pub mod parse;
+pub mod ports;
 pub mod problem;
 pub mod spec;
 pub mod validate;
@@ -31,6 +32,7 @@ pub mod word;
 pub use edit::Edit;
 pub use health::{HealthSpec, Probe};
 pub use key::ServiceKey;
+pub use ports::PortRange;
 pub use problem::Problem;
 pub use spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec};
 pub use word::{Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     health::HealthSpec,
     key::ServiceKey,
+    ports::PortRange,
     word::{Method, OnRealDown, Scheduler, SchedulerFlag},
 };
 
@@ -45,6 +46,15 @@ pub struct DirectorSpec {
     pub tunnel_source_v6: Option<Ipv6Addr>,
     /// Vary the low bits of the outer source per flow (16 of IPv4, 32 of IPv6), so that a real spreads its receive queues. The default.
     pub tunnel_source_vary: bool,
+    /// Addresses of this host that full NAT sends from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local_addresses: Vec<IpAddr>,
+    /// Ports of these addresses that it uses.
+    pub local_ports: PortRange,
+    /// Full NAT over TCP: tell the real the client's address and port in TCP option 254.
+    pub toa: bool,
+    /// NAT and full NAT: cut the largest segment that a SYN announces to what fits both ways.
+    pub clamp_mss: bool,
 }
 
 /// How long an idle connection is remembered, in seconds.
@@ -92,7 +102,7 @@ pub struct ServiceSpec {
 pub struct RealSpec {
     /// Address of the real.
     pub address: IpAddr,
-    /// Port in host byte order; the service's, because no method of this version rewrites it.
+    /// Port in host byte order; the service's, unless address translation rewrites it.
     pub port: u16,
     /// Share of new connections, 0 to 65535; 0 drains: old connections stay, new ones go elsewhere.
     #[serde(default = "default_weight")]
@@ -130,6 +140,10 @@ impl Default for DirectorSpec {
             tunnel_source_v4: None,
             tunnel_source_v6: None,
             tunnel_source_vary: true,
+            local_addresses: Vec::new(),
+            local_ports: PortRange::default(),
+            toa: false,
+            clamp_mss: false,
         }
     }
 }

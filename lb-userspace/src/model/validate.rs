@@ -9,6 +9,8 @@ use std::{
     ops::RangeInclusive,
 };
 
+use lb_common::abi::reply::MAX_LOCALS;
+
 use super::{
     address::{family, unusable},
     duration,
@@ -57,8 +59,12 @@ pub fn validate(spec: &Spec) -> Vec<Problem> {
 /// defaults, so nothing is said about them nor about what depends on them.
 pub(super) fn findings(spec: &Spec, broken: &BTreeSet<String>) -> Vec<Finding> {
     let Spec { director, services } = spec;
-    let mut check = Check { broken, found: Vec::new() };
+    let unread = broken.iter().any(|key| key.starts_with("director.local_addresses"));
+    let has_local = |is_v4| unread || director.local_addresses.iter().any(|local| local.is_ipv4() == is_v4);
+    let locals = [true, false].into_iter().filter(|is_v4| has_local(*is_v4)).collect();
+    let mut check = Check { broken, locals, found: Vec::new() };
     check.director(director);
+    check.local_addresses(spec);
     if services.len() > MAX_SERVICES {
         check.say("service", format!("{} services are too many; at most {MAX_SERVICES}", services.len()));
         return check.found;
@@ -81,6 +87,8 @@ pub(super) fn findings(spec: &Spec, broken: &BTreeSet<String>) -> Vec<Finding> {
 /// One pass over a Spec.
 struct Check<'a> {
     broken: &'a BTreeSet<String>,
+    /// Families that full NAT has local addresses of: true is IPv4.
+    locals: BTreeSet<bool>,
     found: Vec<Finding>,
 }
 
@@ -115,6 +123,10 @@ impl Check<'_> {
             tunnel_source_v4,
             tunnel_source_v6,
             tunnel_source_vary: _,
+            local_addresses: _,
+            local_ports: _,
+            toa: _,
+            clamp_mss: _,
         } = director;
         let mut known = BTreeMap::<_, String>::new();
         for (index, name) in interfaces.iter().enumerate() {
@@ -144,6 +156,35 @@ impl Check<'_> {
             if let Some((source, reason)) = source.and_then(|source| Some((source, unusable(source)?))) {
                 self.say(key, format!("{source} is {reason}: no tunnel can start there"));
             }
+        }
+    }
+
+    /// The addresses that full NAT sends from. Answers to them are told from packets to a service by the address.
+    fn local_addresses(&mut self, spec: &Spec) {
+        let locals = &spec.director.local_addresses;
+        for is_v4 in [true, false] {
+            let count = locals.iter().filter(|address| address.is_ipv4() == is_v4).count();
+            if count > MAX_LOCALS as usize {
+                let message = format!("{count} addresses of a family are too many; at most {MAX_LOCALS}");
+                self.say("director.local_addresses", message);
+                return;
+            }
+        }
+        let services: BTreeSet<IpAddr> = spec.services.iter().map(|service| service.key.address).collect();
+        let mut known = BTreeMap::<_, String>::new();
+        for (index, address) in locals.iter().enumerate() {
+            let key = format!("director.local_addresses[{index}]");
+            if self.broken.contains(&key) {
+                continue;
+            }
+            if let Some(reason) = unusable(*address) {
+                self.say(&key, format!("{address} is {reason}: nothing can be sent from there"));
+            } else if let Some(first) = known.get(address) {
+                self.duplicate(&key, &format!("address {address}"), first);
+            } else if services.contains(address) {
+                self.say(&key, format!("{address} is the address of a service: answers to it would be taken for requests"));
+            }
+            known.entry(*address).or_insert(key);
         }
     }
 
@@ -206,11 +247,19 @@ impl Check<'_> {
         }
         let method = service.method_of(real);
         let method_read = self.read(at, &["method"]) && (real.method.is_some() || self.read(path, &["method"]));
-        if method_read && real.port != service.key.port {
+        if method_read && real.port != service.key.port && !method.is_translated() {
             let message = format!(
-                "port {} is not the service's port {}: {method} forwarding does not rewrite ports; leave it out",
+                "port {} is not the service's port {}: {method} forwarding does not rewrite ports; leave it out, or use \
+                 method nat or fullnat",
                 real.port, service.key.port
             );
+            self.say(&key, message);
+        }
+        if method_read && method.is_translated() && (real.port == 0) != (service.key.port == 0) {
+            let message = match real.port {
+                0 => "port 0 is for services of any port, whose packets keep their port".to_owned(),
+                port => format!("port {port}: the service has any port, and its packets keep theirs; leave it out"),
+            };
             self.say(&key, message);
         }
         if method_read && real.tunnel_port.is_some() && method != Method::Gue {
@@ -231,8 +280,23 @@ impl Check<'_> {
         if method_read && method == Method::Direct && ours != theirs {
             let message = format!(
                 "{} is {theirs} but service {} is {ours}: direct forwarding keeps the packet as it is; \
-                 use method tunnel, gue or gre",
+                 use method tunnel, gue, gre or fullnat",
                 real.address, service.key
+            );
+            self.say(&key, message);
+        }
+        if method_read && method == Method::Nat && ours != theirs {
+            let message = format!(
+                "{} is {theirs} but service {} is {ours}: nat keeps the client's address, which has no place in the \
+                 other family; use method fullnat",
+                real.address, service.key
+            );
+            self.say(&key, message);
+        }
+        if method_read && method == Method::FullNat && !self.locals.contains(&real.address.is_ipv4()) {
+            let message = format!(
+                "fullnat to {} sends from an {theirs} address of the director: name one in director.local_addresses",
+                real.address
             );
             self.say(&key, message);
         }
@@ -329,10 +393,10 @@ mod tests {
                 "service[0].flags[0]: flag sh-port is for scheduler sh, this service has wlc",
                 "service[0].real[0].weight: 70000 is out of range; from 0 to 65535",
                 "service[0].real[1].address: fd00::1 is IPv6 but service tcp://10.0.0.1:80 is IPv4: direct \
-                 forwarding keeps the packet as it is; use method tunnel, gue or gre",
+                 forwarding keeps the packet as it is; use method tunnel, gue, gre or fullnat",
                 "service[0].real[2].address: real 10.0.1.1:80 is there already, as service[0].real[0]",
                 "service[0].real[3].address: port 8080 is not the service's port 80: direct forwarding does not \
-                 rewrite ports; leave it out",
+                 rewrite ports; leave it out, or use method nat or fullnat",
             ]
         );
     }

@@ -141,7 +141,7 @@ words! {
 words! {
     /// How a packet gets to its real server.
     #[derive(Default)]
-    Method, "forwarding method", later ["nat", "masq", "masquerade", "fullnat", "local"];
+    Method, "forwarding method", later ["masq", "masquerade", "local"];
     /// Direct routing: the MAC address is rewritten, the packet stays as it is.
     #[default]
     Direct = "direct",
@@ -151,6 +151,17 @@ words! {
     Gue = "gue",
     /// GRE (RFC 2784, RFC 7676).
     Gre = "gre",
+    /// NAT: the destination becomes the real's address and port; answers come back through the director.
+    Nat = "nat",
+    /// Full NAT: besides, the source becomes an address of the director's.
+    FullNat = "fullnat",
+}
+
+impl Method {
+    /// Address translation: the real may have another port than the service.
+    pub fn is_translated(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
 }
 
 words! {
@@ -184,8 +195,11 @@ mod tests {
     fn a_word_of_lvs_is_refused_as_not_in_this_version() {
         let error = "sed".parse::<Scheduler>().unwrap_err().to_string();
         assert_eq!(error, "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh");
-        let error = "nat".parse::<Method>().unwrap_err().to_string();
-        assert_eq!(error, "forwarding method nat is not in this version; one of direct, tunnel, gue, gre");
+        let error = "masq".parse::<Method>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "forwarding method masq is not in this version; one of direct, tunnel, gue, gre, nat, fullnat"
+        );
     }
 
     #[test]

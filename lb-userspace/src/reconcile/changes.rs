@@ -113,6 +113,10 @@ fn director(old: &Spec, new: &Spec) -> String {
     {
         details.push("tunnel source".to_owned());
     }
+    differ(&mut details, "local addresses", &words(&old.local_addresses), &words(&new.local_addresses));
+    differ(&mut details, "local ports", &old.local_ports, &new.local_ports);
+    differ(&mut details, "toa", &old.toa, &new.toa);
+    differ(&mut details, "clamp_mss", &old.clamp_mss, &new.clamp_mss);
     details.join(", ")
 }
 

@@ -3,16 +3,17 @@
 //! Never asks anybody anything: the same inputs give the same answer. A fact that is not known yet changes nothing that works.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::connection::STATES;
-use lb_common::abi::real::{Real, disposition};
+use lb_common::abi::real::{Real, disposition, method};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 
 use super::pool::pool;
 use super::rewrite::rewrite;
 use crate::api::types::RealState;
 use crate::dataplane::clock;
+use crate::dataplane::locals::LocalAddress;
 use crate::dataplane::tables::Pool;
 use crate::model::{DirectorSpec, Method, OnRealDown, RealSpec, ServiceKey, ServiceSpec, Spec};
 use crate::signal::health::{CheckId, Health, HealthState};
@@ -38,6 +39,8 @@ pub struct Desired {
     pub services: BTreeMap<ServiceKey, DesiredService>,
     /// The director's settings.
     pub settings: Settings,
+    /// What full NAT sends from.
+    pub locals: Vec<LocalAddress>,
 }
 
 /// A service as it should be.
@@ -70,12 +73,37 @@ pub struct DesiredReal {
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
     let services =
         spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
-    Desired { services, settings: settings(&spec.director, current) }
+    let locals = locals(&spec.director, facts);
+    let mut settings = settings(&spec.director, current);
+    settings.replies |= u64::from(spec.services.iter().any(|service| {
+        service.reals.iter().any(|real| service.method_of(real).is_translated())
+    }));
+    Desired { services, settings, locals }
 }
 
 /// What has to be resolved for a Spec.
 pub fn targets(spec: &Spec) -> impl Iterator<Item = Target> {
-    spec.services.iter().flat_map(|service| service.reals.iter().map(|real| target(service, real)))
+    let reals = spec.services.iter().flat_map(|service| service.reals.iter().map(|real| target(service, real)));
+    reals.chain(spec.director.local_addresses.iter().map(|address| local(*address)))
+}
+
+/// An address that must be this host's own.
+fn local(address: IpAddr) -> Target {
+    Target { address, on_link: false }
+}
+
+/// The local addresses of full NAT that this host has. One that nobody has looked at yet counts: nothing
+/// that works is to stop. Another host's never does: its answers would not come here.
+fn locals(director: &DirectorSpec, facts: &Facts<'_>) -> Vec<LocalAddress> {
+    let ours = |address: &&IpAddr| {
+        facts.next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local)
+    };
+    let ports = director.local_ports;
+    let mut locals: Vec<_> =
+        director.local_addresses.iter().filter(ours).map(|address| LocalAddress { address: *address, ports }).collect();
+    // As the tables have them.
+    locals.sort_by_key(|local| local.address.is_ipv6());
+    locals
 }
 
 fn target(service: &ServiceSpec, real: &RealSpec) -> Target {
@@ -116,10 +144,16 @@ fn desired_service(director: &DirectorSpec, service: &ServiceSpec, facts: &Facts
 fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {
     let known = (facts.known)(&service.key, &real.endpoint());
     let (value, way_problem) = match facts.next_hops.get(&target(service, real)) {
-        Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real, egress),
-        Some(NextHop::Local) => {
-            (None, Some("is this host's own address: a director cannot be its own real in this version".to_owned()))
+        Some(NextHop::Resolved(_)) if !has_local(director, service, real, facts) => {
+            (None, Some("none of director.local_addresses in its family is an address of this host".to_owned()))
         }
+        Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real, egress),
+        Some(NextHop::Local) if real.port != service.key.port => {
+            let reason = "is this host's own address: a director that is its own real takes packets as they are, at the \
+                          service's port";
+            (None, Some(reason.to_owned()))
+        }
+        Some(NextHop::Local) => (Some(by_kernel()), None),
         Some(NextHop::Unresolved { reason }) => (None, Some(reason.clone())),
         // Not looked at yet: what the tables have goes on.
         None => match known {
@@ -172,6 +206,17 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         weight: if state == RealState::Up { real.weight } else { 0 },
         interface,
     }
+}
+
+/// The value of a real that is the director itself: packets go to its kernel as they are, by whatever method.
+fn by_kernel() -> Real {
+    Real { method: method::LOCAL, disposition: disposition::FORWARD, mtu: u16::MAX, ..Real::default() }
+}
+
+/// Full NAT to the real has an address to send from.
+fn has_local(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> bool {
+    service.method_of(real) != Method::FullNat
+        || locals(director, facts).iter().any(|local| local.address.is_ipv4() == real.address.is_ipv4())
 }
 
 /// Whether a real may take connections by its check, and what the check has found wrong.

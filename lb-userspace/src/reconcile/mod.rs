@@ -19,6 +19,7 @@ pub fn apply(tables: &mut Tables, ops: &[Op]) -> Result<(), DataplaneError> {
     for op in ops {
         match op {
             Op::SetSettings(settings) => tables.set_settings(settings),
+            Op::SetLocals(locals) => tables.set_locals(locals),
             Op::AddService(key) => tables.add_service(*key)?,
             Op::SetReal { service, endpoint, real } => tables.set_real(service, *endpoint, real)?,
             Op::SetPool { service, pool } => tables.set_pool(service, pool.clone())?,

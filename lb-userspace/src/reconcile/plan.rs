@@ -10,6 +10,7 @@ use lb_common::abi::real::{Real, disposition};
 use lb_common::abi::settings::Settings;
 
 use super::effective::{Desired, DesiredService, identity_free};
+use crate::dataplane::locals::LocalAddress;
 use crate::dataplane::tables::{Pool, ServiceRow, Tables};
 use crate::model::ServiceKey;
 
@@ -18,6 +19,8 @@ use crate::model::ServiceKey;
 pub enum Op {
     /// Writes the director's settings.
     SetSettings(Settings),
+    /// Writes the addresses that full NAT sends from.
+    SetLocals(Vec<LocalAddress>),
     /// Gives a service a number.
     AddService(ServiceKey),
     /// Writes a real.
@@ -54,6 +57,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetSettings(_) => write!(f, "set the director's settings"),
+            Self::SetLocals(locals) => write!(f, "set {} local addresses", locals.len()),
             Self::AddService(key) => write!(f, "add service {key}"),
             Self::SetReal { service, endpoint, real } => {
                 write!(f, "set real {endpoint} of {service}: disposition {}", real.disposition)
@@ -77,6 +81,8 @@ pub trait Observed {
     fn real(&self, number: u32) -> Option<Real>;
     /// The settings.
     fn settings(&self) -> Settings;
+    /// What full NAT sends from.
+    fn locals(&self) -> Vec<LocalAddress>;
 }
 
 impl Observed for Tables {
@@ -89,6 +95,9 @@ impl Observed for Tables {
     fn settings(&self) -> Settings {
         self.settings()
     }
+    fn locals(&self) -> Vec<LocalAddress> {
+        self.locals()
+    }
 }
 
 /// The steps from `observed` to `desired`; none when they agree.
@@ -99,6 +108,9 @@ pub fn plan(desired: &Desired, observed: &impl Observed) -> Vec<Op> {
     }
     if observed.settings() != desired.settings {
         ops.push(Op::SetSettings(desired.settings));
+    }
+    if observed.locals() != desired.locals {
+        ops.push(Op::SetLocals(desired.locals.clone()));
     }
     for (key, service) in &desired.services {
         let row = observed.services().get(key);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::real::{Real, disposition, method};
+use lb_common::abi::real::{Real, disposition, method, option};
 
 use crate::model::spec::DEFAULT_TUNNEL_PORT;
 use crate::model::{DirectorSpec, Method, RealSpec};
@@ -34,8 +34,15 @@ pub(super) fn rewrite(
         disposition: disposition::FORWARD,
         ..Real::default()
     };
-    if by == Method::Direct {
-        return (Some(value), None);
+    match by {
+        Method::Direct => return (Some(value), None),
+        Method::Nat | Method::FullNat => {
+            let options = [(director.toa, option::TOA), (director.clamp_mss, option::CLAMP)];
+            value.options = options.into_iter().filter(|(wanted, _)| *wanted).fold(0, |bits, (_, bit)| bits | bit);
+            value.method = if by == Method::Nat { method::NAT } else { method::FULL_NAT };
+            return (Some(value), None);
+        }
+        Method::Tunnel | Method::Gue | Method::Gre => {}
     }
     if by == Method::Gue {
         value.tunnel_port = real.tunnel_port.unwrap_or(DEFAULT_TUNNEL_PORT);
@@ -78,13 +85,13 @@ fn tunnel_method(by: Method, real: &RealSpec) -> u8 {
         (Method::Gue, false) => method::GUE_V6,
         (Method::Gre, true) => method::GRE_V4,
         (Method::Gre, false) => method::GRE_V6,
-        (Method::Direct | Method::Tunnel, true) => method::TUNNEL_V4,
-        (Method::Direct | Method::Tunnel, false) => method::TUNNEL_V6,
+        (_, true) => method::TUNNEL_V4,
+        (_, false) => method::TUNNEL_V6,
     };
     let checksum = match by {
         Method::Gue => real.tunnel_checksum.unwrap_or(!is_v4),
         Method::Gre => real.tunnel_checksum.unwrap_or(false),
-        Method::Direct | Method::Tunnel => false,
+        _ => false,
     };
     if checksum { number | method::CHECKSUM } else { number }
 }

@@ -42,6 +42,12 @@ fn director(mut section: Section<'_>) -> DirectorSpec {
         tunnel_source_v4: section.read("tunnel_source_v4", |text| address_of(text, "an IPv4 address")),
         tunnel_source_v6: section.read("tunnel_source_v6", |text| address_of(text, "an IPv6 address")),
         tunnel_source_vary: section.boolean("tunnel_source_vary").unwrap_or(default.tunnel_source_vary),
+        local_addresses: section
+            .list("local_addresses", &UNREAD, |text| address_of(text, "an IP address"))
+            .unwrap_or(default.local_addresses),
+        local_ports: section.read("local_ports", str::parse).unwrap_or(default.local_ports),
+        toa: section.boolean("toa").unwrap_or(default.toa),
+        clamp_mss: section.boolean("clamp_mss").unwrap_or(default.clamp_mss),
     };
     section.finish();
     director
