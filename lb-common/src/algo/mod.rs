@@ -4,4 +4,6 @@ pub mod checksum;
 pub mod hash;
 #[cfg(any(test, feature = "user"))]
 pub mod ring;
+pub mod sctp_state;
+pub mod state;
 pub mod tcp_state;

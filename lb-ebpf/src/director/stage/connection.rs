@@ -5,10 +5,10 @@
 use lb_common::abi::connection::{Meta, State};
 use lb_common::abi::real::{Load, disposition};
 use lb_common::abi::verdict::Verdict;
+use lb_common::algo::state::{self, Direction};
 use lb_common::algo::{hash, tcp_state};
 use lb_common::table::{self, Bucket, Found, Slot};
 use lb_common::wire::parse::Flow;
-use lb_common::wire::transport;
 
 use crate::family::Family;
 use crate::maps::reals::{self, Chosen};
@@ -65,16 +65,15 @@ fn advance<F: Family>(
     now: u32,
 ) -> Result<Option<Chosen>, Verdict> {
     let state = found.meta.state();
-    let is_tcp = F::protocol(&flow.ip) == transport::TCP;
-    if is_tcp && tcp_state::is_reuse(state, flow.transport.flags) {
+    let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
+    if state::is_reuse(protocol, state, event) {
         release::<F>(found);
         return Ok(None);
     }
     let disposition = real.entry.way().disposition();
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
-        let begins_again =
-            is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
+        let begins_again = state::is_opening(protocol, event) && state as u8 != State::Established as u8;
         if begins_again || disposition == disposition::RESCHEDULE {
             release::<F>(found);
             return Ok(None);
@@ -83,7 +82,7 @@ fn advance<F: Family>(
             return Err(refusal(disposition));
         }
     }
-    let next = if is_tcp { tcp_state::next(state, flow.transport.flags) } else { state };
+    let next = state::next(protocol, Direction::InputOnly, state, event);
     if next as u8 != state as u8 || found.meta.last_seen() != now {
         update::<F>(found, state, next, now);
     }
