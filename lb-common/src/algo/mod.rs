@@ -1,6 +1,7 @@
 //! Numbers in, numbers out.
 
 pub mod checksum;
+pub mod crc32c;
 pub mod hash;
 #[cfg(any(test, feature = "user"))]
 pub mod ring;
