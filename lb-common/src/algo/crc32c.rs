@@ -9,44 +9,81 @@ const POLYNOMIAL: u32 = 0x82f6_3b78;
 /// x^0.
 const ONE: u32 = 1 << 31;
 
-/// x^(8 * n) and x^(8 * 256 * n), n below 256: a length in two bytes takes two products. 2 kB; read-only data of the eBPF object.
-static SHIFTS: [[u32; 256]; 2] = {
-    let mut byte = ONE;
-    let mut bit = 0;
-    while bit < 8 {
-        byte = shifted(byte);
-        bit += 1;
-    }
-    let first = powers(byte);
-    [first, powers(product(first[255], byte))]
-};
+/// What the datapath reads: 3 kB, read-only data of the eBPF object.
+struct Tables {
+    /// A byte's worth of remainder, moved up by 8 places: the table of the usual CRC, byte by byte.
+    byte: [u32; 256],
+    /// x^(8 * n) and x^(8 * 256 * n), n below 256: a length in two bytes takes two products.
+    shift: [[u32; 256]; 2],
+}
 
-const fn powers(base: u32) -> [u32; 256] {
-    let mut powers = [ONE; 256];
-    let mut n = 1;
+static TABLES: Tables = {
+    let mut tables = Tables { byte: [0; 256], shift: [[ONE; 256]; 2] };
+    let mut n = 0;
     while n < 256 {
-        powers[n] = product(powers[n - 1], base);
+        tables.byte[n] = by_a_byte(n as u32);
         n += 1;
     }
-    powers
+    let mut step = by_a_byte(ONE);
+    let mut half = 0;
+    while half < 2 {
+        let mut n = 1;
+        while n < 256 {
+            tables.shift[half][n] = tables.product(tables.shift[half][n - 1], step);
+            n += 1;
+        }
+        step = tables.product(tables.shift[half][255], step);
+        half += 1;
+    }
+    tables
+};
+
+/// Times x^8.
+const fn by_a_byte(mut value: u32) -> u32 {
+    let mut bit = 0;
+    while bit < 8 {
+        value = (value >> 1) ^ if value & 1 == 1 { POLYNOMIAL } else { 0 };
+        bit += 1;
+    }
+    value
 }
 
-/// Times x.
+/// Product of two polynomials, not reduced. An ordinary multiplication would carry; of factors with every fourth bit only, at most eight
+/// ones meet in a place, and their sum's carries end in the three places above it, which are masked away. No branch: the verifier walks
+/// one path.
 #[inline(always)]
-const fn shifted(value: u32) -> u32 {
-    (value >> 1) ^ (POLYNOMIAL & 0u32.wrapping_sub(value & 1))
-}
-
-/// Product modulo the polynomial: `a`'s terms from x^31 down, without a branch, so that the verifier walks one path.
-#[inline(always)]
-const fn product(a: u32, b: u32) -> u32 {
+const fn carryless(a: u32, b: u32) -> u64 {
+    const EVERY_FOURTH: u64 = 0x1111_1111_1111_1111;
+    let (a, b) = (a as u64, b as u64);
     let mut product = 0;
     let mut place = 0;
-    while place < 32 {
-        product = shifted(product) ^ (b & 0u32.wrapping_sub((a >> place) & 1));
+    while place < 4 {
+        let mut sum = 0;
+        let mut from = 0;
+        while from < 4 {
+            sum ^= (a & (EVERY_FOURTH << from)).wrapping_mul(b & (EVERY_FOURTH << ((place + 4 - from) & 3)));
+            from += 1;
+        }
+        product |= sum & (EVERY_FOURTH << place);
         place += 1;
     }
     product
+}
+
+impl Tables {
+    /// Product modulo the polynomial.
+    #[inline(always)]
+    const fn product(&self, a: u32, b: u32) -> u32 {
+        // Bit n of a factor is x^(31 - n), so bit n of the shifted product is x^(63 - n): x^0 to x^31 above, what is to be reduced below.
+        let product = carryless(a, b) << 1;
+        let mut rest = product as u32;
+        let mut byte = 0;
+        while byte < 4 {
+            rest = (rest >> 8) ^ self.byte[(rest & 0xff) as usize];
+            byte += 1;
+        }
+        (product >> 32) as u32 ^ rest
+    }
 }
 
 /// The checksum of an SCTP packet after its ports have changed. All are raw: the checksum and both ports, source port first, as they stand
@@ -56,13 +93,13 @@ const fn product(a: u32, b: u32) -> u32 {
 /// is no SCTP to us.
 #[inline(always)]
 pub fn replace_ports(checksum: u32, old_ports: u32, new_ports: u32, sctp_length: u32) -> u32 {
-    let [low, high] = &SHIFTS;
-    let mut shift = low[(sctp_length & 0xff) as usize];
-    if sctp_length > 0xff {
-        shift = product(shift, high[((sctp_length >> 8) & 0xff) as usize]);
-    }
     // The checksum stands in the packet with its lowest byte first, and the ports' first byte goes first into it.
-    checksum ^ product(shift, (old_ports ^ new_ports).to_le()).to_le()
+    let mut change = (old_ports ^ new_ports).to_le();
+    change = TABLES.product(change, TABLES.shift[0][(sctp_length & 0xff) as usize]);
+    if sctp_length > 0xff {
+        change = TABLES.product(change, TABLES.shift[1][((sctp_length >> 8) & 0xff) as usize]);
+    }
+    checksum ^ change.to_le()
 }
 
 #[cfg(test)]
