@@ -7,6 +7,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::LAYOUT_VERSION;
+use lb_common::abi::connection::STATES;
 use lb_common::abi::service::scheduler::MH;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::algo::ring::{RingMember, maglev};
@@ -161,7 +162,7 @@ impl Instance {
     fn empty(&mut self) -> anyhow::Result<()> {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
-        self.tables.sweep(newest + 1, &[0; 16]);
+        self.tables.sweep(newest + 1, &[0; STATES]);
         let used = self.used();
         anyhow::ensure!(used == 0, "{used} connections stayed in the tables");
         Ok(())

@@ -10,6 +10,7 @@ use aya::Ebpf;
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::sys::SyscallError;
 use lb_common::abi::LAYOUT_VERSION;
+use lb_common::abi::connection::STATES;
 use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_common::abi::real::{Load, Real, disposition, method};
 use lb_common::abi::service::scheduler;
@@ -99,7 +100,7 @@ impl Director {
             sloppy_tcp: u32::from(options.sloppy_tcp),
             answer_echo: u64::from(options.answer_echo),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
-            timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; 16]),
+            timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; STATES]),
             ..Settings::default()
         };
         let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
@@ -178,7 +179,7 @@ impl Director {
     pub fn forget(&mut self) {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
-        self.tables.sweep(newest + 1, &[0; 16]);
+        self.tables.sweep(newest + 1, &[0; STATES]);
         assert!(self.connections().is_empty(), "every connection has expired");
     }
 

@@ -3,7 +3,7 @@
 //! The word is the unit of every change, by compare-exchange (see [`crate::table`]). Zero means free.
 //!
 //! ```text
-//!  63        50 49                  30 29   26 25   22 21                    0
+//!  63        50 49                  30 29   27 26   22 21                    0
 //! +------------+----------------------+-------+-------+-----------------------+
 //! | service 14 |       real 20        | flags | state |   last seen 22 ticks  |
 //! +------------+----------------------+-------+-------+-----------------------+
@@ -20,11 +20,13 @@ pub const SEEN_MASK: u64 = (1 << SEEN_BITS) - 1;
 /// Longest idle time that is believed: all but the last 4096 ticks (an hour) of the clock's round, which are stamps from the future.
 /// The longest timeout, 31 days, is 3.2 million ticks at 300 Hz, the fastest of our clocks.
 pub const MAX_IDLE: u32 = SEEN_MASK as u32 - 4096;
-const STATE_MASK: u64 = 0xf;
+const STATE_MASK: u64 = STATES as u64 - 1;
 const REAL_MASK: u64 = (1 << 20) - 1;
 const IDENTITY_MASK: u64 = !0 << REAL_SHIFT;
 
-/// What a connection is doing. TCP states are IPVS's; a UDP flow has one.
+/// What a connection is doing. TCP and SCTP states are IPVS's, of which they share two; a UDP flow has one.
+///
+/// The lower four bits alone tell the states of one protocol apart, so that a row of its table fits into one word ([`crate::algo::state`]).
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -52,14 +54,38 @@ pub enum State {
     SynAck = 10,
     /// A UDP flow.
     Udp = 11,
+    /// SCTP: the client's first INIT was sent on.
+    SctpInit1 = 18,
+    /// SCTP: the client has sent INIT once more.
+    SctpInit = 19,
+    /// SCTP: the real has answered with its cookie.
+    SctpCookieSent = 20,
+    /// SCTP: the client has sent the cookie back.
+    SctpCookieReplied = 21,
+    /// SCTP: the real has sent INIT.
+    SctpCookieWait = 22,
+    /// SCTP: the client has answered with its cookie.
+    SctpCookie = 23,
+    /// SCTP: the real has sent the cookie back. A director that sees the client's half only: the client has answered an INIT.
+    SctpCookieEchoed = 24,
+    /// SCTP: the real has sent SHUTDOWN.
+    SctpShutdownSent = 25,
+    /// SCTP: the client has sent SHUTDOWN.
+    SctpShutdownReceived = 26,
+    /// SCTP: the real has sent SHUTDOWN ACK.
+    SctpShutdownAckSent = 27,
+    /// SCTP: an INIT was answered with ABORT.
+    SctpRejected = 28,
+    /// SCTP: over.
+    SctpClosed = 29,
     /// An entry being written: neither free nor usable.
-    Busy = 15,
+    Busy = 31,
 }
 
 /// Number of states a timeout table has, [`State::Busy`] included.
-pub const STATES: usize = 16;
+pub const STATES: usize = 32;
 
-/// The words `ipvsadm -Lnc` prints, by state number.
+/// The words `ipvsadm -Lnc` prints, by state number (`tcp_state_name_table`, `sctp_state_name_table`).
 pub const STATE_NAMES: [&str; STATES] = [
     "NONE",
     "ESTABLISHED",
@@ -75,6 +101,22 @@ pub const STATE_NAMES: [&str; STATES] = [
     "UDP",
     "?",
     "?",
+    "?",
+    "?",
+    "?",
+    "?",
+    "INIT1",
+    "INIT",
+    "C-SENT",
+    "C-REPLIED",
+    "C-WAIT",
+    "COOKIE",
+    "C-ECHOED",
+    "S-SENT",
+    "S-RECEIVED",
+    "S-ACK-SENT",
+    "REJECTED",
+    "CLOSED",
     "?",
     "BUSY",
 ];
@@ -102,6 +144,18 @@ impl State {
             9 => Self::Listen,
             10 => Self::SynAck,
             11 => Self::Udp,
+            18 => Self::SctpInit1,
+            19 => Self::SctpInit,
+            20 => Self::SctpCookieSent,
+            21 => Self::SctpCookieReplied,
+            22 => Self::SctpCookieWait,
+            23 => Self::SctpCookie,
+            24 => Self::SctpCookieEchoed,
+            25 => Self::SctpShutdownSent,
+            26 => Self::SctpShutdownReceived,
+            27 => Self::SctpShutdownAckSent,
+            28 => Self::SctpRejected,
+            29 => Self::SctpClosed,
             _ => Self::Busy,
         }
     }
@@ -298,6 +352,16 @@ mod tests {
     }
 
     #[test]
+    fn every_state_fits_and_reads_back() {
+        for bits in 0..STATES as u8 {
+            let state = State::from_bits(bits);
+            assert_eq!(state as u8, if STATE_NAMES[usize::from(bits)] == "?" { State::Busy as u8 } else { bits });
+            let meta = Meta::new(0x3fff, 0xf_ffff, state, 0x3f_ffff);
+            assert_eq!((meta.state(), meta.real(), meta.last_seen()), (state, 0xf_ffff, 0x3f_ffff));
+        }
+    }
+
+    #[test]
     fn idle_survives_the_wrap_and_a_stamp_from_the_future() {
         let meta = Meta::new(0, 0, State::Udp, 0x3f_fff0);
         assert_eq!(meta.idle(0x3f_fff5), 5);
@@ -315,11 +379,11 @@ mod tests {
 
     #[test]
     fn steady_is_established_or_udp_and_seen_now() {
-        for bits in 1..11 {
+        for bits in 1..STATES as u8 {
             let state = State::from_bits(bits);
-            assert_eq!(Meta::new(1, 2, state, 7).is_steady(7), state == State::Established, "{state:?}");
+            let is_steady = matches!(state, State::Established | State::Udp);
+            assert_eq!(Meta::new(1, 2, state, 7).is_steady(7), is_steady, "{state:?}");
         }
-        assert!(Meta::new(1, 2, State::Udp, 7).is_steady(7));
         assert!(Meta::new(1, 2, State::Udp, 0x3f_ffff).is_steady(0x3f_ffff));
         assert!(!Meta::new(1, 2, State::Established, 7).is_steady(8) && !Meta::BUSY.is_steady(0));
     }

@@ -19,4 +19,7 @@ pub mod verdict;
 mod pod;
 
 /// Goes up with every change of a table's shape or meaning. Pinned maps carry it; a daemon refuses or migrates another version.
+///
+/// 3: a connection's state takes five bits, and the settings hold 32 timeouts, for the states of SCTP; the reply table and what belongs
+/// to it; counters of answers.
 pub const LAYOUT_VERSION: u32 = 3;

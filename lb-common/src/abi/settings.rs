@@ -26,9 +26,18 @@ pub struct Settings {
     pub replies: u64,
     /// Local addresses of full NAT: IPv4 ones in the lower half, IPv6 ones in the upper.
     pub locals: u64,
+    /// Zero: fills up to a power of two, which tables hold values of.
+    pub reserved: [u64; 8],
 }
 
-/// IPVS's TCP and UDP timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`).
-pub const DEFAULT_TIMEOUTS: [u32; STATES] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0];
+/// IPVS's timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`, `sctp_timeouts`). A state that TCP and SCTP share has
+/// the same with both.
+pub const DEFAULT_TIMEOUTS: [u32; STATES] = [
+    2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, // TCP
+    300, // UDP
+    0, 0, 0, 0, 0, 0, // no state
+    4, 61, 61, 61, 61, 61, 61, 61, 61, 61, 4, 61, // SCTP: INIT1 to CLOSED
+    0, 0, // no state, and an entry being written
+];
 
-const _: () = assert!(size_of::<Settings>() == 128);
+const _: () = assert!(size_of::<Settings>() == 256);

@@ -1,7 +1,6 @@
-//! IPVS's TCP state machine for a director that sees only the client's half (`INPUT_ONLY` of `tcp_states`, `ip_vs_proto_tcp.c`).
-//!
-//! A row of the table is one word with four bits a state, so that the datapath reads no memory for it.
+//! IPVS's TCP state machine (`tcp_states`, `ip_vs_proto_tcp.c`), for all three directions.
 
+use super::state::{self, Direction};
 use crate::abi::connection::State;
 
 /// TCP flag bits, as in byte 13 of the header.
@@ -21,39 +20,68 @@ use State::{
     SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
-/// Packs the next states for NO ES SS SR FW TW CL CW LA LI SA.
-const fn row(next: [State; 11]) -> u64 {
-    let columns = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
-    let mut packed = 0;
-    let mut column = 0;
-    while column < columns.len() {
-        packed |= (next[column] as u64) << (4 * columns[column] as u32);
-        column += 1;
-    }
-    packed
+/// One direction's lines, by event.
+struct Table {
+    syn: u64,
+    fin: u64,
+    ack: u64,
+    rst: u64,
 }
 
-const SYN: u64 = row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]);
-const FIN: u64 = row([CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW]);
-const ACK: u64 = row([ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]);
-const RST: u64 = row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]);
+/// Packs a line for NO ES SS SR FW TW CL CW LA LI SA.
+const fn row(next: [State; 11]) -> u64 {
+    state::row([NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA], next)
+}
 
-/// The state after a packet from the client with these flags. RST counts before SYN, SYN before FIN, FIN before ACK; a packet with
-/// none of them changes nothing.
+/// From the client.
+const INPUT: Table = Table {
+    syn: row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]),
+    fin: row([CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW]),
+    ack: row([ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
+    rst: row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR]),
+};
+/// From the real.
+const OUTPUT: Table = Table {
+    syn: row([SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR]),
+    fin: row([TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW]),
+    ack: row([ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES]),
+    rst: row([CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL]),
+};
+/// From the client, the real's not seen.
+const INPUT_ONLY: Table = Table {
+    syn: row([SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR]),
+    fin: row([CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW]),
+    ack: row([ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES]),
+    rst: row([CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL]),
+};
+
+impl Table {
+    #[inline(always)]
+    const fn next(&self, state: State, flags: u8) -> State {
+        let row = if flags & flag::RST != 0 {
+            self.rst
+        } else if flags & flag::SYN != 0 {
+            self.syn
+        } else if flags & flag::FIN != 0 {
+            self.fin
+        } else if flags & flag::ACK != 0 {
+            self.ack
+        } else {
+            return state;
+        };
+        State::from_bits(state::at(row, state))
+    }
+}
+
+/// The state after a packet with these flags. RST counts before SYN, SYN before FIN, FIN before ACK; a packet with none of them changes
+/// nothing.
 #[inline(always)]
-pub const fn next(state: State, flags: u8) -> State {
-    let row = if flags & flag::RST != 0 {
-        RST
-    } else if flags & flag::SYN != 0 {
-        SYN
-    } else if flags & flag::FIN != 0 {
-        FIN
-    } else if flags & flag::ACK != 0 {
-        ACK
-    } else {
-        return state;
-    };
-    State::from_bits(((row >> (4 * state as u32)) & 0xf) as u8)
+pub const fn next(direction: Direction, state: State, flags: u8) -> State {
+    match direction {
+        Direction::Input => INPUT.next(state, flags),
+        Direction::Output => OUTPUT.next(state, flags),
+        Direction::InputOnly => INPUT_ONLY.next(state, flags),
+    }
 }
 
 /// A packet that opens, closes or aborts. Any other leaves an established connection as it is.
@@ -80,32 +108,48 @@ pub const fn is_reuse(state: State, flags: u8) -> bool {
 mod tests {
     use super::*;
 
-    const STATES: [State; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
+    const COLUMNS: [(&str, State); 11] = [
+        ("NO", NO),
+        ("ES", ES),
+        ("SS", SS),
+        ("SR", SR),
+        ("FW", FW),
+        ("TW", TW),
+        ("CL", CL),
+        ("CW", CW),
+        ("LA", LA),
+        ("LI", LI),
+        ("SA", SA),
+    ];
+    const DIRECTIONS: [Direction; 3] = [Direction::Input, Direction::Output, Direction::InputOnly];
 
-    /// The table as IPVS's source prints it, one line an event.
     #[test]
-    fn follows_the_table_for_input_only() {
-        let table: [(u8, &str); 4] = [
+    fn follows_the_tables() {
+        let input = [
+            (flag::SYN, "SR ES ES SR SR SR SR SR SR SR SR"),
+            (flag::FIN, "CL CW SS TW TW TW CL CW LA LI TW"),
+            (flag::ACK, "ES ES SS ES FW TW CL CW CL LI ES"),
+            (flag::RST, "CL CL CL SR CL CL CL CL LA LI SR"),
+        ];
+        let output = [
+            (flag::SYN, "SS ES SS SR SS SS SS SS SS LI SR"),
+            (flag::FIN, "TW FW SS TW FW TW CL TW LA LI TW"),
+            (flag::ACK, "ES ES SS ES FW TW CL CW LA ES ES"),
+            (flag::RST, "CL CL SS CL CL TW CL CL CL CL CL"),
+        ];
+        let input_only = [
             (flag::SYN, "SR ES ES SR SR SR SR SR SR SR SR"),
             (flag::FIN, "CL FW SS TW FW TW CL CW LA LI TW"),
             (flag::ACK, "ES ES SS ES FW TW CL CW CL LI ES"),
             (flag::RST, "CL CL CL SR CL CL CL CL LA LI CL"),
         ];
-        let short = |name: &str| {
-            STATES[["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"]
-                .iter()
-                .position(|n| *n == name)
-                .unwrap()]
-        };
-        for (flags, line) in table {
-            for (from, to) in STATES.into_iter().zip(line.split(' ')) {
-                assert_eq!(next(from, flags), short(to), "{from:?} with flags {flags:#x}");
-            }
-        }
+        state::check(COLUMNS, &input, |state, flags| next(Direction::Input, state, flags));
+        state::check(COLUMNS, &output, |state, flags| next(Direction::Output, state, flags));
+        state::check(COLUMNS, &input_only, |state, flags| next(Direction::InputOnly, state, flags));
     }
 
     #[test]
-    fn a_connection_from_handshake_to_close() {
+    fn the_clients_half_from_handshake_to_close() {
         let mut state = NO;
         for (flags, expected) in [
             (flag::SYN, SR),
@@ -117,24 +161,44 @@ mod tests {
             (flag::RST, SR),
             (flag::RST | flag::ACK, SR),
         ] {
-            state = next(state, flags);
+            state = next(Direction::InputOnly, state, flags);
             assert_eq!(state, expected);
+        }
+    }
+
+    /// Both halves seen: the client closes first, then the real does.
+    #[test]
+    fn a_connection_from_handshake_to_close() {
+        use Direction::{Input, Output};
+        for closing in [
+            [(Input, flag::FIN, CW), (Output, flag::ACK, CW), (Output, flag::FIN, TW), (Input, flag::ACK, TW)],
+            [(Output, flag::FIN, FW), (Input, flag::ACK, FW), (Input, flag::FIN, TW), (Output, flag::ACK, TW)],
+        ] {
+            let opening =
+                [(Input, flag::SYN, SR), (Output, flag::SYN, SR), (Input, flag::ACK, ES), (Output, flag::ACK, ES)];
+            let mut state = NO;
+            for (direction, flags, expected) in opening.into_iter().chain(closing) {
+                state = next(direction, state, if state == NO { flags } else { flags | flag::ACK });
+                assert_eq!(state, expected, "{direction:?} with flags {flags:#x}");
+            }
         }
     }
 
     #[test]
     fn precedence_and_packets_without_flags() {
-        assert_eq!(next(ES, flag::RST | flag::SYN | flag::FIN | flag::ACK), CL);
-        assert_eq!(next(FW, flag::SYN | flag::FIN | flag::ACK), SR);
-        for state in STATES {
-            assert_eq!(next(state, 0), state);
+        let next_alone = |state, flags| next(Direction::InputOnly, state, flags);
+        assert_eq!(next_alone(ES, flag::RST | flag::SYN | flag::FIN | flag::ACK), CL);
+        assert_eq!(next_alone(FW, flag::SYN | flag::FIN | flag::ACK), SR);
+        for (_, state) in COLUMNS {
+            assert!(DIRECTIONS.iter().all(|direction| next(*direction, state, 0) == state));
         }
     }
 
     #[test]
     fn only_turns_move_an_established_connection() {
         for flags in 0..=0xff {
-            assert!(is_turn(flags) || next(ES, flags) == ES, "flags {flags:#x}");
+            let stays = DIRECTIONS.iter().all(|direction| next(*direction, ES, flags) == ES);
+            assert!(is_turn(flags) || stays, "flags {flags:#x}");
         }
         assert!(is_turn(flag::SYN) && is_turn(flag::FIN | flag::ACK) && is_turn(flag::RST) && !is_turn(flag::ACK));
     }

@@ -66,6 +66,26 @@ fn gives_up_free_expired_half_open_closing_and_udp_ones_and_never_a_live_establi
     assert!(evicted(15).is_none(), "established ones stay");
 }
 
+/// SCTP's states fall into the same classes, beside TCP's.
+#[test]
+fn an_association_yields_as_a_tcp_connection_does() {
+    use State::{Established, FinWait, SctpClosed, SctpInit1, SctpShutdownReceived, SynRecv};
+    let (first, second) = (Entries::default(), Entries::default());
+    let states = [SynRecv, SctpInit1, SctpClosed, FinWait, SctpShutdownReceived, Established, Established, Established];
+    for (key, state) in states.into_iter().enumerate() {
+        insert(&first, &second, key as u64, Meta::new(0, 0, state, 100 - key as u32), 100).unwrap();
+    }
+    let fresh = Meta::new(0, 1, Established, 100);
+    let evicted: Vec<_> =
+        (10..15).map(|key| insert(&first, &second, key, fresh, 100).unwrap().unwrap().state()).collect();
+    assert_eq!(
+        evicted,
+        [SctpInit1, SynRecv, SctpShutdownReceived, FinWait, SctpClosed],
+        "longest idle first in its class"
+    );
+    assert!(insert(&first, &second, 15, fresh, 100).is_none(), "established ones stay");
+}
+
 /// Half full, as the daemon sizes its tables: everybody finds room, and three of four in their first bucket.
 #[test]
 fn a_half_full_table_has_room_for_all() {

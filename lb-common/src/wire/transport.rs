@@ -9,6 +9,8 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of SCTP.
+pub const SCTP: u8 = 132;
 /// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
@@ -22,7 +24,7 @@ pub const UDP_HEADER: usize = 8;
 pub struct Transport {
     /// Both ports, raw: source port first in memory.
     pub ports: u32,
-    /// TCP flags; 0 for UDP.
+    /// What moves a connection ([`crate::algo::state`]): TCP's flags, 0 for UDP, an event of SCTP ([`crate::algo::sctp_state::event`]).
     pub flags: u8,
 }
 

@@ -11,7 +11,6 @@ use lb_common::algo::state::{self, Direction};
 use lb_common::algo::{hash, tcp_state};
 use lb_common::table::{self, Found, Slot};
 use lb_common::wire::parse::Flow;
-use lb_common::wire::transport;
 
 use super::nat;
 use super::tunnel::Stand;
@@ -75,16 +74,15 @@ fn advance<F: Family>(
     stand: Stand,
 ) -> Result<Option<Chosen>, Verdict> {
     let state = found.meta.state();
-    let is_tcp = F::protocol(&flow.ip) == transport::TCP;
-    if is_tcp && tcp_state::is_reuse(state, flow.transport.flags) {
+    let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
+    if state::is_reuse(protocol, state, event) {
         release::<F>(found);
         return Ok(None);
     }
     let disposition = real.entry.way().disposition();
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
-        let begins_again =
-            is_tcp && tcp_state::is_opening(flow.transport.flags) && state as u8 != State::Established as u8;
+        let begins_again = state::is_opening(protocol, event) && state as u8 != State::Established as u8;
         if begins_again || disposition == disposition::RESCHEDULE {
             release::<F>(found);
             return Ok(None);
@@ -94,8 +92,11 @@ fn advance<F: Family>(
         }
     }
     let is_translated = method::is_translated(real.entry.way().method());
-    let direction = if is_translated { Direction::Input } else { Direction::InputOnly };
-    let next = next::<F>(flow, direction, state);
+    let next = if is_translated {
+        state::next(protocol, Direction::Input, state, event)
+    } else {
+        state::next(protocol, Direction::InputOnly, state, event)
+    };
     if next as u8 != state as u8 || found.meta.last_seen() != now {
         update::<F>(found, state, next, now);
     }
@@ -103,12 +104,6 @@ fn advance<F: Family>(
         nat::tie(ctx, stand, false)?;
     }
     Ok(Some(real))
-}
-
-/// The state that the packet leads to.
-#[inline(always)]
-pub(crate) fn next<F: Family>(flow: &Flow<F::Header>, direction: Direction, state: State) -> State {
-    state::next(F::protocol(&flow.ip), direction, state, flow.transport.flags)
 }
 
 /// Why a packet does not go to its real. The connection keeps its age, so that it expires.

@@ -6,7 +6,7 @@ use aya_ebpf::bindings::{xdp_action, xdp_md};
 use lb_common::abi::connection::Meta;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
-use lb_common::algo::state::Direction;
+use lb_common::algo::state::{self, Direction};
 use lb_common::algo::tcp_state;
 use lb_common::table::{Found, Slot};
 use lb_common::wire::parse::Flow;
@@ -116,7 +116,7 @@ fn advance<F: Family>(flow: &Flow<F::Header>, found: &Found<crate::family::SlotO
         return;
     }
     let state = meta.state();
-    let next = connection::next::<F>(flow, Direction::Output, state);
+    let next = state::next(F::protocol(&flow.ip), Direction::Output, state, flow.transport.flags);
     if next as u8 != state as u8 || meta.last_seen() != now {
         connection::update::<F>(found, state, next, now);
     }

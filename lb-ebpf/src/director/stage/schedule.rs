@@ -5,11 +5,10 @@ use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
 use lb_common::abi::real::{Load, method};
 use lb_common::abi::service::{Config, Target};
 use lb_common::abi::verdict::Verdict;
-use lb_common::algo::tcp_state::{self, flag};
+use lb_common::algo::state::{self, Direction};
 use lb_common::sched::{self, Client};
 use lb_common::table::{self, Claimed, Slot};
 use lb_common::wire::parse::Flow;
-use lb_common::wire::transport;
 
 use super::connection::{self, Place};
 use super::nat;
@@ -33,10 +32,9 @@ pub(crate) fn new_connection<F: Family>(
     if flow.transport.source_port() == 0 || flow.transport.destination_port() == 0 {
         return Err(Verdict::PortZero);
     }
-    let is_tcp = F::protocol(&flow.ip) == transport::TCP;
-    let opening = u64::from(flow.transport.flags) | if is_tcp { TCP } else { 0 };
+    let opening = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
     match F::begin(place.key, target, opening) {
-        NOT_SYN => Err(Verdict::MissNotSyn),
+        NOT_OPENING => Err(Verdict::MissNotSyn),
         NO_REAL => Err(Verdict::NoReal),
         NO_ROOM => Err(Verdict::TableFull),
         real => {
@@ -49,12 +47,12 @@ pub(crate) fn new_connection<F: Family>(
     }
 }
 
-/// Above the flags in what [`Family::begin`] is told of a packet: it is TCP.
-const TCP: u64 = 1 << 8;
+/// Above the event in what [`Family::begin`] is told of a packet: its protocol.
+const PROTOCOL_SHIFT: u32 = 8;
 
 // What [`Family::begin`] returns instead of a real.
 const NO_REAL: u32 = u32::MAX;
-const NOT_SYN: u32 = u32::MAX - 1;
+const NOT_OPENING: u32 = u32::MAX - 1;
 const NO_ROOM: u32 = u32::MAX - 2;
 
 /// [`Family::begin`] for IPv4. Global functions take numbers and return one: the verifier walks them once by themselves, instead of
@@ -88,20 +86,20 @@ pub(crate) fn choose<F: Family>(key: F::Key, target: Target) -> Result<u32, Verd
 fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
     let place = Place::<F>::of(key, target.service());
     let config = pool::config(target.config());
-    let (is_tcp, flags) = (opening & TCP != 0, opening as u8);
-    if is_tcp && !may_begin(config, flags) {
-        return NOT_SYN;
+    let (protocol, event) = ((opening >> PROTOCOL_SHIFT) as u8, opening as u8);
+    if !may_begin(config, protocol, event) {
+        return NOT_OPENING;
     }
     let client = F::client(key);
     let real = xvs_choose(target.config(), target.service(), client.address, u32::from(client.port));
     if real == NO_REAL {
         return NO_REAL;
     }
-    let state = if is_tcp { tcp_state::next(State::None, flags) } else { State::Udp };
-    if is_tcp && flags & flag::RST != 0 {
+    if state::is_abort(protocol, event) {
         // A hash scheduler's reset finds its real without an entry, and leaves none.
         return real;
     }
+    let state = state::next(protocol, Direction::InputOnly, State::None, event);
     if insert(&place, real, state) {
         count(target.service(), real);
         real
@@ -112,16 +110,10 @@ fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
     }
 }
 
-/// IPVS: a SYN (or with `sloppy_tcp` anything) without RST begins a connection. Hash schedulers go by the packet alone.
+/// Hash schedulers go by the packet alone, the others by IPVS's rule.
 #[inline(always)]
-fn may_begin(config: &Config, flags: u8) -> bool {
-    if sched::is_stateless(config) {
-        return true;
-    }
-    if flags & flag::RST != 0 {
-        return false;
-    }
-    flags & flag::SYN != 0 || settings::get().sloppy_tcp != 0
+fn may_begin(config: &Config, protocol: u8, event: u8) -> bool {
+    sched::is_stateless(config) || state::may_begin(protocol, event, settings::get().sloppy_tcp != 0)
 }
 
 /// Asks the service's scheduler, for both families: a global function, too.
