@@ -4,6 +4,7 @@
 //! compiled. So no accessor can panic or read beyond the frame, whatever the packet says of its own lengths.
 //! "Raw" values keep network order as they stand in memory; all others are in host order.
 
+pub mod cross;
 pub mod embedded;
 pub mod ethernet;
 pub mod icmp;

@@ -121,7 +121,7 @@ const fn one_hop_less(pair: u16, byte: usize) -> Option<u16> {
 
 /// New ports, and the checksum after these and the addresses.
 #[inline(always)]
-fn transport<P: Editable>(
+pub(super) fn transport<P: Editable>(
     packet: &P,
     offset: usize,
     protocol: u8,

@@ -36,6 +36,8 @@ pub(crate) trait Family: Sized {
     fn protocol(ip: &Self::Header) -> u8;
     fn length(ip: &Self::Header) -> u32;
     fn is_fragment(ip: &Self::Header) -> bool;
+    /// Where the transport header begins.
+    fn payload(ip: &Self::Header) -> usize;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
@@ -114,6 +116,10 @@ impl Family for V4 {
     #[inline(always)]
     fn is_fragment(ip: &ipv4::Header) -> bool {
         ip.is_fragment
+    }
+    #[inline(always)]
+    fn payload(ip: &ipv4::Header) -> usize {
+        ip.payload
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
@@ -217,6 +223,10 @@ impl Family for V6 {
     #[inline(always)]
     fn is_fragment(ip: &ipv6::Header) -> bool {
         ip.is_fragment
+    }
+    #[inline(always)]
+    fn payload(ip: &ipv6::Header) -> usize {
+        ip.payload
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {

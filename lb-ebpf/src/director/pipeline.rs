@@ -103,8 +103,9 @@ fn translate_and_send<F: Family>(
     stand: Stand,
 ) -> Result<u32, Verdict> {
     let length = F::length(&flow.ip);
-    if length > real.entry.way().mtu() {
-        return Err(forward::too_big(ctx, stand, real.entry.way()));
+    let fits = nat::fits::<F>(real.entry);
+    if length > fits {
+        return Err(forward::tell_too_big(ctx, stand, fits));
     }
     let verdict = nat::translate::<F>(ctx, packet, flow, real, stand)?;
     forward::write_macs(&crate::stage::packet(ctx), real.entry)?;

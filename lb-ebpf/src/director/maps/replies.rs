@@ -172,6 +172,12 @@ impl RecordAt {
         [self.key_0(), self.key_1(), self.key_2()]
     }
 
+    /// Number of the connection's real.
+    #[inline(always)]
+    pub(crate) fn real(self) -> u32 {
+        self.identity() as u32 & ((1 << 20) - 1)
+    }
+
     /// The record is of the connection that `meta` and its key stand for.
     #[inline(always)]
     pub(crate) fn is_of(self, meta: Meta) -> bool {

@@ -38,10 +38,15 @@ pub(crate) fn to_real(
     }
 }
 
-/// Tells the sender what fits. Returns the verdict.
+/// Tells the sender what fits the way to a real. Returns the verdict.
 #[inline(always)]
 pub(crate) fn too_big(ctx: *mut xdp_md, stand: Stand, way: Way) -> Verdict {
-    let fits = way.mtu().saturating_sub(overhead(way.method()));
+    tell_too_big(ctx, stand, way.mtu().saturating_sub(overhead(way.method())))
+}
+
+/// Tells the sender that packets of at most so many bytes fit. Returns the verdict.
+#[inline(always)]
+pub(crate) fn tell_too_big(ctx: *mut xdp_md, stand: Stand, fits: u32) -> Verdict {
     let number = xvs_too_big(ctx, stand.0, u64::from(fits));
     if number == Verdict::TooBigTold as u32 { Verdict::TooBigTold } else { Verdict::TooBig }
 }

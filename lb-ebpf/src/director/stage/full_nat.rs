@@ -1,10 +1,109 @@
-use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::verdict::Verdict;
+//! Full NAT on the way in: the packet leaves from one of the director's own addresses, to a real of either family. Out of line: it reads
+//! the connection's reply record, which has both ends.
+#![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::real::option;
+use lb_common::abi::reply::{Ends, Place};
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::tcp_state::flag;
+use lb_common::table::Slot;
+use lb_common::wire::translate::{Change, Ports};
+use lb_common::wire::transport::{TCP, TCP_HEADER};
+use lb_common::wire::{Packet, View};
+use lb_ebpf::immediate::masked;
+
+use super::connection::{self, Located};
 use super::tunnel::Stand;
-use crate::family::Family;
+use super::{cross, packet, service, toa};
+use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
+use crate::maps::replies::{self, RecordAt, Row};
+
+/// Translates the packet for its real.
+#[inline(always)]
+pub(crate) fn translate<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Verdict, Verdict> {
+    let number = if F::IS_V6 { xvs_full_nat_v6(ctx, stand.0) } else { xvs_full_nat_v4(ctx, stand.0) };
+    match Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)) {
+        Some(Verdict::Nat) => Ok(Verdict::Nat),
+        Some(verdict) => Err(verdict),
+        None => Err(Verdict::Internal),
+    }
+}
+
+/// Translates the IPv4 packet at `stand`. Returns the number of the verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_full_nat_v4(ctx: *mut xdp_md, stand: u64) -> u32 {
+    match run::<V4>(ctx, Stand(stand)) {
+        Ok(()) => Verdict::Nat as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_full_nat_v6(ctx: *mut xdp_md, stand: u64) -> u32 {
+    match run::<V6>(ctx, Stand(stand)) {
+        Ok(()) => Verdict::Nat as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
 
 #[inline(always)]
-pub(crate) fn translate<F: Family>(_ctx: *mut xdp_md, _stand: Stand) -> Result<Verdict, Verdict> {
-    Err(Verdict::NatUnsuited)
+fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
+    let frame = packet(ctx);
+    let flow = super::flow::<F>(&frame, stand.offset())?;
+    let target = service::lookup::<F>(&flow).ok_or(Verdict::NotAService)?;
+    let place = connection::Place::<F>::of(F::key(&flow), target.service());
+    let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;
+    // The connection's tie was made or looked at with its first packet, and is again about once a second.
+    let row = Row::of(replies::tie::<F>(index).checked_sub(1).ok_or(Verdict::NatFull)?);
+    let (word, record) = (row.word(), row.record());
+    let is_ours = word.is_live()
+        && word.place() == Place::new(index, F::IS_V6)
+        && record.is_of(found.meta)
+        && found.slot.key_is(F::key_of(record.key()));
+    if !is_ours {
+        return Err(Verdict::NatFull);
+    }
+    let ends = Ends(record.ends());
+    let ports = Ports { old: flow.transport.ports, new: ends.ports().rotate_left(16) };
+    let (source, destination) = (record.destination(), record.source());
+    if ends.is_v6() != F::IS_V6 {
+        return if F::IS_V6 {
+            cross::to_v4(ctx, stand, V4::address(source), V4::address(destination), ports)
+        } else {
+            cross::to_v6(ctx, stand, source, destination, ports)
+        };
+    }
+    let change =
+        Change { source: Some(F::address(source)), destination: Some(F::address(destination)), ports: Some(ports) };
+    let protocol = F::protocol(&flow.ip);
+    let tells = protocol == TCP
+        && Chosen::of(found.meta.real()).entry.end().options() & option::TOA != 0
+        && is_first_data::<F>(&frame, F::payload(&flow.ip), flow.transport.flags, record);
+    F::translate(&frame, stand.offset(), &flow.ip, &change)?;
+    if tells {
+        let (client, ports) = F::client_end(place.key);
+        toa::insert(ctx, stand, F::words(client), ports as u16);
+    }
+    Ok(())
+}
+
+/// The client has not got any data yet: all its packets but the SYN carry its address, so that the real sees one of them.
+#[inline(always)]
+fn is_first_data<F: Family>(
+    frame: &lb_ebpf::packet::Frame,
+    payload: usize,
+    flags: u8,
+    record: RecordAt,
+) -> bool {
+    if flags & (flag::SYN | flag::RST) != 0 || flags & flag::ACK == 0 {
+        return false;
+    }
+    let Some(header) = frame.view::<TCP_HEADER>(payload) else { return false };
+    record.first_acknowledgement() == toa::known(header.raw_u32::<8>())
 }

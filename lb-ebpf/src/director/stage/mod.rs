@@ -1,12 +1,20 @@
 //! One file a stage, in the order of [`crate::pipeline::run`].
 #![expect(unsafe_code, reason = "the context's frame is taken here, for the pipeline")]
 
+use core::marker::PhantomData;
+
 use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::verdict::Verdict;
+use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
+
+use crate::family::Family;
 
 pub(crate) mod account;
 pub(crate) mod aside;
+pub(crate) mod clamp;
 pub(crate) mod connection;
+pub(crate) mod cross;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod full_nat;
@@ -16,6 +24,7 @@ pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod service;
 pub(crate) mod tie;
+pub(crate) mod toa;
 pub(crate) mod too_big;
 pub(crate) mod tunnel;
 
@@ -24,4 +33,26 @@ pub(crate) mod tunnel;
 pub(crate) fn packet(ctx: *mut xdp_md) -> Frame {
     // SAFETY: the pipeline hands on the context that the kernel gave to the entry.
     unsafe { Frame::new(ctx) }
+}
+
+/// Reads the packet at an offset once more, for functions that run by themselves. Not for the hit path: see [`Then`].
+#[inline(always)]
+pub(crate) fn flow<F: Family>(frame: &Frame, offset: usize) -> Result<Flow<F::Header>, Verdict> {
+    F::parse(frame, offset, Again::<F>(PhantomData))
+}
+
+struct Again<F>(PhantomData<F>);
+
+impl<F: Family> Then<F::Header> for Again<F> {
+    type Out = Flow<F::Header>;
+
+    #[inline(always)]
+    fn flow(self, flow: Flow<F::Header>) -> Result<Flow<F::Header>, Verdict> {
+        Ok(flow)
+    }
+
+    #[inline(always)]
+    fn unbalanced(self, _: F::Header) -> Result<Flow<F::Header>, Verdict> {
+        Err(Verdict::NatUnsuited)
+    }
 }

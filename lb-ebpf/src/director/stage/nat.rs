@@ -3,18 +3,19 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
-use lb_common::abi::real::method;
+use lb_common::abi::real::{method, option};
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::parse::Flow;
 use lb_common::wire::translate::{Change, Ports};
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
-use super::tunnel::Stand;
-use super::full_nat;
 use super::tie::{TIED, xvs_tie};
+use super::tunnel::Stand;
+use super::{cross, full_nat, toa};
 use crate::family::Family;
-use crate::maps::reals::Chosen;
+use crate::maps::reals::{Chosen, Entry};
+use crate::maps::replies::RecordAt;
 
 /// Translates the packet for its real. The verdict of one that goes.
 #[inline(always)]
@@ -49,6 +50,32 @@ pub(crate) fn rewrite<F: Family>(
 ) -> Result<(), Verdict> {
     let ip = F::plain(frame, offset, ip).ok_or(Verdict::NatUnsuited)?;
     F::translate(frame, offset, &ip, change)
+}
+
+/// Bytes of the largest packet that fits the way to the real once it is translated.
+#[inline(always)]
+pub(crate) fn fits<F: Family>(real: Entry) -> u32 {
+    match (F::IS_V6, real.end().is_v6()) {
+        (false, true) => real.way().mtu().saturating_sub(cross::GROWTH),
+        (true, false) => real.way().mtu() + cross::GROWTH,
+        _ => real.way().mtu(),
+    }
+}
+
+/// The packet size that both SYNs of a connection are cut to, `mtu` being what fits towards the client; 0 if they stay as they are.
+#[inline(always)]
+pub(crate) fn segment_limit(record: RecordAt, mtu: u32, client_is_v6: bool) -> u32 {
+    let real = Chosen::of(record.real()).entry;
+    let options = real.end().options();
+    if options & option::CLAMP == 0 {
+        return 0;
+    }
+    let mut limit = if mtu < real.way().mtu() { mtu } else { real.way().mtu() };
+    if real.end().is_v6() != client_is_v6 {
+        // Each side sees its own header; the IPv6 one leaves less.
+        limit = limit.saturating_sub(cross::GROWTH);
+    }
+    if options & option::TOA != 0 { limit.saturating_sub(toa::MAX_LENGTH) } else { limit }
 }
 
 /// Makes sure that answers of the connection's real find back. `is_new`: the connection has just been begun and is given up if they

@@ -1,21 +1,26 @@
 //! The answer of a real behind address translation: it comes from the real's address and leaves from the service's.
 //!
 //! A packet that is for no service is looked up in the reply table by its own ends. Both directions drive the connection's state.
+#![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use lb_common::abi::connection::Meta;
+use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
-use lb_common::algo::tcp_state;
+use lb_common::algo::tcp_state::{self, flag};
 use lb_common::table::{Found, Slot};
 use lb_common::wire::parse::Flow;
 use lb_common::wire::translate::{Change, Ports};
-use lb_common::wire::{Packet, ethernet};
+use lb_common::wire::transport::{TCP, TCP_HEADER};
+use lb_common::wire::{Packet, View, ethernet};
+use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
-use super::{account, connection, forward, nat};
-use crate::family::Family;
+use super::clamp::xvs_clamp;
+use super::tunnel::Stand;
+use super::{account, connection, cross, forward, nat, packet, toa};
+use crate::family::{Family, SlotOf, V4, V6};
 use crate::maps::replies::{self, RecordAt, Row};
 use crate::maps::{limits, settings};
 
@@ -69,36 +74,67 @@ pub(crate) fn send<F: Family>(
     let ends = Ends::new(flow.transport.ports, F::protocol(&flow.ip), F::IS_V6);
     let (source, destination) = (F::source(&flow.ip), F::destination(&flow.ip));
     let answered = find::<F>(source, destination, ends).ok_or(Verdict::NotAService)?;
-    let (record, place) = (answered.record, answered.word.place());
+    let place = answered.word.place();
+    let stand = Stand::new(offset, F::IS_V6);
     if place.is_v6() != F::IS_V6 {
-        return Err(Verdict::NatUnsuited);
+        return send_across(ctx, stand, answered.row, F::length(&flow.ip));
     }
-    let slot = F::slot(place.index());
-    let key = F::key_of(record.key());
+    let answer = of_connection::<F>(&answered).ok_or(Verdict::NotAService)?;
+    if F::length(&flow.ip) > answer.mtu {
+        return Err(forward::tell_too_big(ctx, stand, answer.mtu));
+    }
+    advance::<F>(ctx, flow, &answer, stand);
+    let change = Change {
+        source: Some(answer.service),
+        destination: Some(answer.client),
+        ports: Some(Ports { old: flow.transport.ports, new: answer.ports }),
+    };
+    nat::rewrite::<F>(frame, offset, &flow.ip, &change)?;
+    leave(ctx, frame, answer.link, answer.found.meta.real(), F::length(&flow.ip))
+}
+
+/// What is known of an answer whose client is of family `C`.
+struct Answer<C: Family> {
+    found: Found<SlotOf<C>>,
+    service: C::Address,
+    client: C::Address,
+    /// As the client gets them.
+    ports: u32,
+    link: [u64; 2],
+    mtu: u32,
+    row: Row,
+}
+
+/// The connection of an answer; None when it is over, or the record has become another's.
+#[inline(always)]
+fn of_connection<C: Family>(answered: &Answered) -> Option<Answer<C>> {
+    let record = answered.record;
+    let slot = C::slot(answered.word.place().index());
+    let key = C::key_of(record.key());
     let meta = slot.meta();
     if !record.is_of(meta) || !slot.key_is(key) {
-        return Err(Verdict::NotAService);
+        return None;
     }
-    let length = F::length(&flow.ip);
-    if u64::from(length) > record.mtu() {
-        return Err(Verdict::TooBig);
-    }
-    advance::<F>(flow, &Found { slot, meta });
-    let (client, ports) = F::client_end(key);
-    let change = Change {
-        source: Some(F::address(record.virtual_address())),
-        destination: Some(client),
-        ports: Some(Ports { old: flow.transport.ports, new: ports.rotate_left(16) }),
+    let (client, ports) = C::client_end(key);
+    let answer = Answer {
+        found: Found { slot, meta },
+        service: C::address(record.virtual_address()),
+        client,
+        ports: ports.rotate_left(16),
+        link: [record.link_0(), record.link_1()],
+        mtu: record.mtu() as u32,
+        row: answered.row,
     };
-    let link = [record.link_0(), record.link_1()];
-    if !answered.is_current() {
-        return Err(Verdict::NotAService);
-    }
+    answered.is_current().then_some(answer)
+}
+
+/// Writes both MACs, counts, and names the way out.
+#[inline(always)]
+fn leave(ctx: *mut xdp_md, frame: &Frame, link: [u64; 2], real: u32, length: u32) -> Result<u32, Verdict> {
     let header = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    nat::rewrite::<F>(frame, offset, &flow.ip, &change)?;
     header.set_u64::<0>(link[0]);
     header.set_low_u32::<8>(link[1]);
-    let (real, egress) = (u64::from(meta.real()) & settings::real_mask(), (link[1] >> 32) as u32);
+    let (real, egress) = (u64::from(real) & settings::real_mask(), (link[1] >> 32) as u32);
     if forward::came_in_by(ctx, egress) {
         account::answered(real, length, Verdict::Reply);
         Ok(xdp_action::XDP_TX)
@@ -108,16 +144,93 @@ pub(crate) fn send<F: Family>(
     }
 }
 
-/// What an answer changes of its connection: the state by the table for output, the stamp once a second.
+/// The answer's client is of the other family.
 #[inline(always)]
-fn advance<F: Family>(flow: &Flow<F::Header>, found: &Found<crate::family::SlotOf<F>>) {
-    let (now, meta): (u32, Meta) = (settings::now(), found.meta);
-    if meta.is_steady(now) && !tcp_state::is_turn(flow.transport.flags) {
+fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Result<u32, Verdict> {
+    let number = xvs_across(ctx, stand.0, u64::from(row.number()));
+    if number != Verdict::Reply as u32 {
+        return Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal));
+    }
+    let record = row.record();
+    leave(ctx, &packet(ctx), [record.link_0(), record.link_1()], record.real(), length)
+}
+
+/// Translates the answer at `stand`, whose record is in a row, for a client of the other family. Returns the number of the verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_across(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
+    let (stand, row) = (Stand(stand), Row::of(row as u32));
+    let result = if stand.is_v6() { across::<V6, V4>(ctx, stand, row) } else { across::<V4, V6>(ctx, stand, row) };
+    match result {
+        Ok(()) => Verdict::Reply as u32,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn across<F: Family, C: Family>(ctx: *mut xdp_md, stand: Stand, row: Row) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(&packet(ctx), stand.offset())?;
+    let answered = Answered { row, record: row.record(), word: row.word() };
+    let answer = of_connection::<C>(&answered).ok_or(Verdict::NotAService)?;
+    let fits = if C::IS_V6 { answer.mtu.saturating_sub(cross::GROWTH) } else { answer.mtu + cross::GROWTH };
+    if F::length(&flow.ip) > fits {
+        return Err(Verdict::TooBig);
+    }
+    advance_across::<F, C>(&flow, &answer);
+    let ports = Ports { old: flow.transport.ports, new: answer.ports };
+    let (service, client) = (C::words(answer.service), C::words(answer.client));
+    if C::IS_V6 {
+        cross::to_v6(ctx, stand, service, client, ports)
+    } else {
+        cross::to_v4(ctx, stand, V4::address(service), V4::address(client), ports)
+    }
+}
+
+/// What an answer changes of its connection: the state by the table for output, the stamp once a second. A SYN's announcements are noted
+/// and cut.
+#[inline(always)]
+fn advance<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, answer: &Answer<F>, stand: Stand) {
+    let now = settings::now();
+    if answer.found.meta.is_steady(now) && !tcp_state::is_turn(flow.transport.flags) {
         return;
     }
+    advance_across::<F, F>(flow, answer);
+    if F::protocol(&flow.ip) == TCP && flow.transport.flags & flag::SYN != 0 {
+        xvs_answered_syn(ctx, stand.0, answer.row.number().into());
+    }
+}
+
+#[inline(always)]
+fn advance_across<F: Family, C: Family>(flow: &Flow<F::Header>, answer: &Answer<C>) {
+    let (now, meta) = (settings::now(), answer.found.meta);
     let state = meta.state();
     let next = state::next(F::protocol(&flow.ip), Direction::Output, state, flow.transport.flags);
     if next as u8 != state as u8 || meta.last_seen() != now {
-        connection::update::<F>(found, state, next, now);
+        connection::update::<C>(&answer.found, state, next, now);
     }
+}
+
+/// Notes with what acknowledgement the client will answer a SYN, and cuts what the SYN announces. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_answered_syn(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
+    let record = Row::of(row as u32).record();
+    let at = Stand(stand);
+    let sequence = if at.is_v6() { sequence::<V6>(ctx, at) } else { sequence::<V4>(ctx, at) };
+    if let Some(sequence) = sequence {
+        record.set_first_acknowledgement(toa::known(u32::from_be(sequence).wrapping_add(1).to_be()));
+    }
+    let limit = nat::segment_limit(record, record.mtu() as u32, at.is_v6());
+    if limit != 0 {
+        xvs_clamp(ctx, stand, u64::from(limit));
+    }
+    0
+}
+
+/// Sequence number of a TCP packet, raw.
+#[inline(always)]
+fn sequence<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Option<u32> {
+    let frame = packet(ctx);
+    let flow = super::flow::<F>(&frame, stand.offset()).ok()?;
+    Some(frame.view::<TCP_HEADER>(F::payload(&flow.ip))?.raw_u32::<4>())
 }

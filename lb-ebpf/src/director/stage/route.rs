@@ -15,8 +15,11 @@ use crate::maps::replies::Row;
 /// `AF_INET`, `AF_INET6`.
 const INET: u64 = 2;
 const INET6: u64 = 10;
+/// Where the kernel does not tell an interface's MTU: that of Ethernet.
+const ETHERNET_MTU: u32 = 1500;
 
-/// Writes the way to the client of the IPv4 packet at `stand` into a row's record. Returns 0.
+/// Writes the way to the client of the IPv4 packet at `stand` into a row's record. Returns what [`super::clamp::xvs_clamp`] is to be told;
+/// 0: nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_route_v4(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
@@ -24,8 +27,7 @@ pub extern "C" fn xvs_route_v4(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
     let Some(back) = back(ctx, &frame) else { return 0 };
     let Some(ip) = frame.view::<{ ipv4::HEADER }>(Stand(stand).offset()) else { return 0 };
     let (client, service) = (u64::from(ip.raw_u32::<12>()), u64::from(ip.raw_u32::<16>()));
-    write(ctx, stand, row, back, [INET | u64::from(ip.u8::<9>()) << 8, 0, service, 0, client, 0, 0, 0]);
-    0
+    write(ctx, stand, row, back, [INET | u64::from(ip.u8::<9>()) << 8, 0, service, 0, client, 0, 0, 0])
 }
 
 /// The same for IPv6.
@@ -37,8 +39,7 @@ pub extern "C" fn xvs_route_v6(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
     let Some(ip) = frame.view::<{ ipv6::HEADER }>(Stand(stand).offset()) else { return 0 };
     let (client, service) =
         ([ip.raw_u64::<8, 12>(), ip.raw_u64::<16, 20>()], [ip.raw_u64::<24, 28>(), ip.raw_u64::<32, 36>()]);
-    write(ctx, stand, row, back, [INET6, 0, service[0], service[1], client[0], client[1], 0, 0]);
-    0
+    write(ctx, stand, row, back, [INET6, 0, service[0], service[1], client[0], client[1], 0, 0])
 }
 
 /// The way that the packet came by, as records have it.
@@ -57,17 +58,19 @@ fn back(ctx: *mut xdp_md, frame: &Frame) -> Option<[u64; 2]> {
 /// Asks, and writes the answer. A frame with a VLAN tag goes back by the way it came in any case: the kernel's answer names a VLAN
 /// interface, which takes no frames from XDP.
 #[inline(always)]
-fn write(ctx: *mut xdp_md, stand: u64, row: u64, back: [u64; 2], mut query: [u64; 8]) {
+fn write(ctx: *mut xdp_md, stand: u64, row: u64, back: [u64; 2], mut query: [u64; 8]) -> u32 {
     query[1] = back[1] >> 32;
     let is_tagged = Stand(stand).offset() != ethernet::HEADER;
     let link = if is_tagged { back } else { ask(ctx, &mut query).unwrap_or(back) };
     let mut mtu = 0u32;
     // SAFETY: `mtu` is a word that the helper reads and writes. Whatever it returns, it leaves the interface's MTU there.
     let _ = unsafe { generated::bpf_check_mtu(ctx.cast(), (link[1] >> 32) as u32, &raw mut mtu, 0, 0) };
+    let mtu = if mtu == 0 { ETHERNET_MTU } else { mtu };
     let record = Row::of(row as u32).record();
     record.set_link_0(link[0]);
     record.set_link_1(link[1]);
-    record.set_mtu(if mtu == 0 { 1500 } else { u64::from(mtu) });
+    record.set_mtu(u64::from(mtu));
+    super::nat::segment_limit(record, mtu, Stand(stand).is_v6())
 }
 
 /// The kernel's routing and neighbour tables (`bpf_fib_lookup`, kernel 4.18). None unless they have a whole answer: no route, no

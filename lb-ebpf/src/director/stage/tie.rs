@@ -6,16 +6,15 @@
 //! again after they have written, and whoever sees the other gives way.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
-use core::marker::PhantomData;
-
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::Meta;
 use lb_common::abi::real::method;
 use lb_common::abi::reply::{ATTEMPTS, Ends, Place, Word};
 use lb_common::abi::verdict::Verdict;
 use lb_common::table::{Found, Slot};
-use lb_common::wire::parse::{Flow, Then};
+use lb_common::wire::parse::Flow;
 
+use super::clamp::xvs_clamp;
 use super::connection::{self, Located};
 use super::tunnel::Stand;
 use super::route::{xvs_route_v4, xvs_route_v6};
@@ -44,7 +43,10 @@ pub extern "C" fn xvs_tie(ctx: *mut xdp_md, stand: u64, is_new: u64) -> u32 {
         let result = if is_v6 { xvs_attempt_v6(ctx, stand, number) } else { xvs_attempt_v4(ctx, stand, number) };
         if result & TIED != 0 {
             let row = u64::from(result & !TIED);
-            if is_v6 { xvs_route_v6(ctx, stand, row) } else { xvs_route_v4(ctx, stand, row) };
+            let most = if is_v6 { xvs_route_v6(ctx, stand, row) } else { xvs_route_v4(ctx, stand, row) };
+            if most != 0 {
+                xvs_clamp(ctx, stand, u64::from(most));
+            }
             return TIED;
         }
         if result != AGAIN {
@@ -71,35 +73,15 @@ pub extern "C" fn xvs_attempt_v6(ctx: *mut xdp_md, stand: u64, attempt: u64) -> 
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: u64, attempt: u64) -> u32 {
-    let tie = Tie::<F> { attempt, family: PhantomData };
-    match F::parse(&packet(ctx), Stand(stand).offset(), tie) {
+    let flow = super::flow::<F>(&packet(ctx), Stand(stand).offset());
+    match flow.and_then(|flow| tie::<F>(&flow, attempt)) {
         Ok(number) => number,
         Err(verdict) => verdict as u32,
     }
 }
 
-/// What is known before the packet is read.
-struct Tie<F> {
-    attempt: u64,
-    family: PhantomData<F>,
-}
-
-impl<F: Family> Then<F::Header> for Tie<F> {
-    type Out = u32;
-
-    #[inline(always)]
-    fn flow(self, flow: Flow<F::Header>) -> Result<u32, Verdict> {
-        tie(&self, &flow)
-    }
-
-    #[inline(always)]
-    fn unbalanced(self, _: F::Header) -> Result<u32, Verdict> {
-        Err(Verdict::Internal)
-    }
-}
-
 #[inline(always)]
-fn tie<F: Family>(tie: &Tie<F>, flow: &Flow<F::Header>) -> Result<u32, Verdict> {
+fn tie<F: Family>(flow: &Flow<F::Header>, attempt: u64) -> Result<u32, Verdict> {
     let target = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?;
     let key = F::key(flow);
     let place = connection::Place::<F>::of(key, target.service());
@@ -117,9 +99,9 @@ fn tie<F: Family>(tie: &Tie<F>, flow: &Flow<F::Header>) -> Result<u32, Verdict> 
             return Ok(TIED | row.number());
         }
     }
-    let result = begin::<F>(tie, flow, &place, &found, index, old);
+    let result = begin::<F>(attempt as u32, flow, &place, &found, index, old);
     if let Err(verdict) = result
-        && tie.attempt & NEW != 0
+        && attempt & NEW != 0
         && verdict as u8 != Verdict::Internal as u8
     {
         connection::release::<F>(&found);
@@ -137,7 +119,7 @@ struct New {
 
 #[inline(always)]
 fn begin<F: Family>(
-    tie: &Tie<F>,
+    attempt: u32,
     flow: &Flow<F::Header>,
     place: &connection::Place<F>,
     found: &Found<SlotOf<F>>,
@@ -145,7 +127,6 @@ fn begin<F: Family>(
     old: u32,
 ) -> Result<u32, Verdict> {
     let real = Chosen::of(found.meta.real());
-    let attempt = tie.attempt as u32;
     let is_full = real.entry.way().method() == method::FULL_NAT;
     let new = ends_of::<F>(real, place, F::protocol(&flow.ip), is_full, attempt)?;
     let again = |spent: Verdict| if attempt < ATTEMPTS - 1 { Ok(AGAIN) } else { Err(spent) };
