@@ -10,6 +10,7 @@ use lb_common::wire::translate::Ports;
 use lb_common::wire::transport::{TCP, UDP};
 use lb_common::wire::{Edit, Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
+use lb_ebpf::immediate::masked;
 
 use super::packet;
 use super::tunnel::Stand;
@@ -28,7 +29,7 @@ pub(crate) fn to_v6(
     destination: [u64; 2],
     ports: Ports,
 ) -> Result<(), Verdict> {
-    let (frame, at) = (packet(ctx), stand.offset());
+    let (frame, at) = (packet(ctx), checked(stand)?);
     let ip = frame.view::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
     if ip.u8::<0>() != 0x45 {
         return Err(Verdict::NatUnsuited);
@@ -40,7 +41,7 @@ pub(crate) fn to_v6(
     segment(&frame, at + ipv4::HEADER, protocol, ports, delta)?;
     move_link(ctx, at, -(GROWTH as i32))?;
     let words = header_v6(common, source, destination);
-    let view = packet(ctx).view::<42>(at - 2).ok_or(Verdict::Truncated)?;
+    let view = packet(ctx).view::<42>(ethertype(at)).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV6.to_be());
     Edit::set_u64::<2, 6>(view, words[0]);
     Edit::set_u64::<10, 14>(view, words[1]);
@@ -59,7 +60,7 @@ pub(crate) fn to_v4(
     destination: u32,
     ports: Ports,
 ) -> Result<(), Verdict> {
-    let (frame, at) = (packet(ctx), stand.offset());
+    let (frame, at) = (packet(ctx), checked(stand)?);
     let ip = frame.view::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
     let (protocol, hops) = (plain(ip.u8::<6>())?, fewer(ip.u8::<7>())?);
     let common = Common { class: (ip.u16::<0>() >> 4) as u8, hops, protocol, length: ip.u16::<4>() };
@@ -67,7 +68,7 @@ pub(crate) fn to_v4(
     segment(&frame, at + ipv6::HEADER, protocol, ports, delta_to_v4(old, [source, destination]))?;
     move_link(ctx, at, GROWTH as i32)?;
     let words = header_v4(common, source, destination);
-    let view = packet(ctx).view::<22>(at - 2).ok_or(Verdict::Truncated)?;
+    let view = packet(ctx).view::<22>(ethertype(at)).ok_or(Verdict::Truncated)?;
     view.set_u16::<0>(ethernet::IPV4.to_be());
     view.set_u32::<2>(words[0]);
     view.set_u32::<6>(words[1]);
@@ -75,6 +76,20 @@ pub(crate) fn to_v4(
     view.set_u32::<14>(words[3]);
     view.set_u32::<18>(words[4]);
     Ok(())
+}
+
+/// The offset, 14, 18 or 22: the bounds are for the verifier.
+#[inline(always)]
+fn checked(stand: Stand) -> Result<usize, Verdict> {
+    let at = stand.offset();
+    if at < ethernet::HEADER || at > MAX_LINK { Err(Verdict::Internal) } else { Ok(at) }
+}
+
+/// Where the EtherType stands in front of an IP header. Masked, or the compiler would go two bytes back from a pointer to the header,
+/// which the verifier refuses however far in the header stands.
+#[inline(always)]
+fn ethertype(at: usize) -> usize {
+    masked::<0x1f>(at as u32 - 2) as usize
 }
 
 #[inline(always)]
@@ -90,9 +105,7 @@ fn fewer(hops: u8) -> Result<u8, Verdict> {
 /// Moves the frame's begin by `delta` bytes, and the Ethernet header of `length` bytes with it.
 #[inline(always)]
 fn move_link(ctx: *mut xdp_md, length: usize, delta: i32) -> Result<(), Verdict> {
-    let mut link = [0u8; MAX_LINK];
-    // The upper bound is for the verifier: an offset is 14, 18 or 22.
-    let length = if length > MAX_LINK || length == 0 { return Err(Verdict::Internal) } else { length as u32 };
+    let (mut link, length) = ([0u64; MAX_LINK.div_ceil(8)], length as u32);
     // SAFETY: the buffer is as long as the longest header. Frames taken before are void, and nobody uses them.
     unsafe {
         if generated::bpf_xdp_load_bytes(ctx, 0, link.as_mut_ptr().cast(), length) != 0

@@ -100,7 +100,8 @@ fn place<F: Family>(
         _ => return Err(Verdict::NotTransport),
     };
     if fragment.offset == 0 {
-        return first::<F>(ctx, frame, ip, protocol, payload, fragment);
+        let _ = first::<F>;
+        return Err(Verdict::FragmentNoPorts);
     }
     if fragment.offset < header {
         return Err(Verdict::FragmentOverlap);

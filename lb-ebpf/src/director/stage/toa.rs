@@ -35,10 +35,11 @@ pub(crate) fn insert(ctx: *mut xdp_md, stand: Stand, client: [u64; 2], port: u16
     if stand.is_v6() { insert_v6(ctx, client, port) } else { insert_v4(ctx, client, port) };
 }
 
-/// Moves the first `N` bytes of the frame `by` bytes to the front, into room that is made there.
+/// Moves the first `N` bytes of the frame `by` bytes to the front, into room that is made there. `WORDS` hold as much.
 #[inline(always)]
-fn make_room<const N: usize>(ctx: *mut xdp_md, by: u32) -> Option<()> {
-    let mut head = [0u8; N];
+fn make_room<const N: usize, const WORDS: usize>(ctx: *mut xdp_md, by: u32) -> Option<()> {
+    const { assert!(N <= WORDS * 8) };
+    let mut head = [0u64; WORDS];
     // SAFETY: the buffer has the length that the helper is told. Frames taken before are void, and nobody uses them.
     unsafe {
         if generated::bpf_xdp_load_bytes(ctx, 0, head.as_mut_ptr().cast(), N as u32) != 0
@@ -90,7 +91,7 @@ fn insert_v4(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
     tcp.set_u16::<12>(new_offset);
     ip.set_u16::<10>(Delta::NONE.u16(old_total, total.to_be()).apply(ip.raw_u16::<10>()));
     ip.set_u16::<2>(total.to_be());
-    make_room::<{ FRONT_V4 + TCP_HEADER }>(ctx, u32::from(LENGTH))?;
+    make_room::<{ FRONT_V4 + TCP_HEADER }, 7>(ctx, u32::from(LENGTH))?;
     let option = packet(ctx).edit::<8>(FRONT_V4 + TCP_HEADER)?;
     option.set_u16::<0>(kind);
     option.set_u16::<2>(port);
@@ -122,7 +123,7 @@ fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
     tcp.set_u16::<16>(delta.apply(tcp.raw_u16::<16>()));
     tcp.set_u16::<12>(new_offset);
     ip.set_u16::<4>((payload + LENGTH).to_be());
-    make_room::<{ FRONT_V6 + TCP_HEADER }>(ctx, u32::from(LENGTH))?;
+    make_room::<{ FRONT_V6 + TCP_HEADER }, 10>(ctx, u32::from(LENGTH))?;
     let option = packet(ctx).edit::<20>(FRONT_V6 + TCP_HEADER)?;
     option.set_u16::<0>(kind);
     option.set_u16::<2>(port);
