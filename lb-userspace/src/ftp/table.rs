@@ -49,6 +49,14 @@ pub struct Output {
     pub notices: Vec<Notice>,
 }
 
+impl Output {
+    /// One that this very packet has opened is not opened at all: whoever carries this out closes first.
+    fn close(&mut self, expectations: Vec<Expectation>) {
+        self.opened.retain(|opened| !expectations.contains(opened));
+        self.closed.extend(expectations);
+    }
+}
+
 #[derive(Debug)]
 struct Control {
     translation: Translation,
@@ -145,22 +153,23 @@ impl Ftp {
             translate(&segment, translation, direction, &mut control.session);
         control.last = now;
         let (aborted, ended) = (control.is_aborted_by(direction, &segment), control.is_ended_by(direction, &segment));
-        let mut opened = Vec::new();
+        let mut output = Output { closed, packets, ..Output::default() };
         for expectation in expectations {
             match self.expectations.add(now, key, expectation) {
                 Ok(replaced) => {
-                    closed.extend(replaced);
-                    opened.push(expectation);
+                    output.close(replaced);
+                    output.opened.push(expectation);
                 }
                 Err(notice) => notices.push(notice),
             }
         }
         if aborted {
-            closed.extend(self.forget(key));
+            output.close(self.forget(key));
         } else if ended {
-            closed.extend(self.expectations.close(key));
+            output.close(self.expectations.close(key));
         }
-        Ok(Output { closed, opened, packets, notices })
+        output.notices = notices;
+        Ok(output)
     }
 
     /// A control connection is alive though it says nothing: a data connection of its is. Transfers may take hours.

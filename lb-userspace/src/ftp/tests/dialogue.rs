@@ -95,6 +95,30 @@ fn active_ones_keep_their_text() {
 }
 
 #[test]
+fn closing_first_and_opening_then_leaves_what_is_waited_for() {
+    let ports = |ports: &[u8]| ports.iter().map(|port| format!("PORT 192,0,2,7,19,{port}\r\n")).collect::<String>();
+    let mut wire = Wire::new(v4());
+    let mut installed = std::collections::BTreeSet::new();
+    let mut carry_out = |output: Output| {
+        for closed in output.closed {
+            installed.remove(&closed.client_port);
+        }
+        installed.extend(output.opened.iter().map(|opened| opened.client_port));
+        installed.iter().map(|port| port.unwrap() as u8).collect::<Vec<_>>()
+    };
+    let first = ports(&[1, 2, 3, 4, 5, 1]);
+    assert_eq!(carry_out(wire.client(1, &first).1), [1, 3, 4, 5]);
+    let (next, second) = (1 + first.len() as u32, ports(&[6, 7]));
+    assert_eq!(carry_out(wire.client(next, &second).1), [1, 5, 6, 7]);
+    // A FIN that brings one more, as the last of both: its expectation ends with the connection.
+    wire.real(1, "220 Hello\r\n");
+    wire.pass(FromReal, &Tcp { seq: 12, flags: FIN | ACK, ..Tcp::default() });
+    let last = Tcp { flags: FIN | ACK, ..data(next + second.len() as u32, 0, &ports(&[8])) };
+    let left = carry_out(wire.pass(FromClient, &last).1);
+    assert!(left.is_empty() && wire.ftp.expectations() == 0, "{left:?}");
+}
+
+#[test]
 fn bounces_open_nothing() {
     let other = "203.0.113.9".parse().unwrap();
     for (command, notice) in [
@@ -153,7 +177,13 @@ fn only_replies_to_what_was_asked_count() {
     assert_eq!((seen.payload, output.opened), (PASSIVE.as_bytes().to_vec(), vec![]));
     let mut wire = Wire::new(v6());
     wire.client(1, "PASV\r\n");
-    assert_eq!(wire.real(1, PASSIVE).0.payload, PASSIVE.as_bytes());
+    let (seen, output) = wire.real(1, PASSIVE);
+    assert_eq!((seen.payload, output.notices), (PASSIVE.as_bytes().to_vec(), vec![]));
+    // Answered already.
+    let mut wire = Wire::new(v4());
+    wire.passive(1, 1);
+    let (seen, output) = wire.real(1 + PASSIVE.len() as u32, PASSIVE);
+    assert_eq!((seen.payload, output.opened), (PASSIVE.as_bytes().to_vec(), vec![]));
     assert!(Wire::new(v4()).client(1, "RETR PORT 192,0,2,7,19,137\r\n").1.opened.is_empty());
 }
 
@@ -186,6 +216,32 @@ fn lines_among_others_and_in_pieces() {
     let line = PASSIVE.len() - 2;
     wire.real(1, &PASSIVE[..line]);
     assert_eq!(wire.real(1 + line as u32, "\r\n").1.notices, [Notice::SplitReply]);
+}
+
+#[test]
+fn a_lost_segment_ends_a_long_reply_and_data_on_a_syn_counts() {
+    let mut wire = Wire::new(v4());
+    wire.client(1, "PASV\r\n");
+    wire.real(1, "250-Welcome\r\n");
+    let (seen, _) = wire.real(100, &format!("250 End\r\n{PASSIVE}"));
+    assert!(seen.payload.ends_with(PASSIVE_VIP.as_bytes()));
+    let mut wire = Wire::new(v4());
+    wire.pass(FromClient, &Tcp { seq: 0, flags: SYN, payload: b"PA".to_vec(), ..Tcp::default() });
+    wire.client(3, "SV\r\n");
+    assert_eq!(wire.real(1, PASSIVE).1.opened.len(), 1);
+}
+
+#[test]
+fn numbers_stay_moved_when_they_come_round() {
+    let mut wire = Wire::new(v4());
+    wire.passive(1, 1);
+    // A quarter of all numbers at a time: after two, the change would lie ahead.
+    for quarter in 1..6u32 {
+        let seq = 1000u32.wrapping_add(quarter.wrapping_mul(1 << 30));
+        assert_eq!(wire.real(seq, "200 Okay\r\n").0.seq, seq.wrapping_add(GROWTH));
+        let (seen, _) = wire.pass(FromClient, &data(7, seq.wrapping_add(GROWTH), ""));
+        assert_eq!(seen.ack, seq);
+    }
 }
 
 #[test]
@@ -255,7 +311,10 @@ fn silence_is_forgotten_unless_data_flows() {
     wire.now += Limits::default().idle - Duration::from_nanos(1);
     wire.ftp.expire(wire.now);
     assert_eq!(wire.real(1000, "226 Done\r\n").0.seq, 1000 + GROWTH);
-    wire.now += Limits::default().idle;
+    wire.now += Limits::default().idle - Duration::from_nanos(1);
+    wire.ftp.expire(wire.now);
+    assert_eq!(wire.ftp.controls(), 1, "it has spoken");
+    wire.now += Duration::from_nanos(1);
     wire.ftp.expire(wire.now);
     assert_eq!(wire.ftp.controls(), 0);
 }

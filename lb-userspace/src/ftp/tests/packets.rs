@@ -165,6 +165,20 @@ fn selective_acknowledgements_are_moved_back() {
     }
 }
 
+#[test]
+fn numbers_without_their_flag_stay_and_the_urgent_pointer_moves() {
+    let mut wire = Wire::new(v4());
+    wire.passive(1, 1000);
+    let end = 1000 + PASSIVE.len() as u32;
+    for (flags, ack) in [(RST, end + GROWTH), (RST | ACK, end)] {
+        let (seen, _) = wire.pass(FromClient, &Tcp { seq: 90, ack: end + GROWTH, flags, ..Tcp::default() });
+        assert_eq!(seen.ack, ack);
+    }
+    let urgent = |flags| Tcp { flags: ACK | flags, urgent: PASSIVE.len() as u16, ..data(1000, 0, PASSIVE) };
+    assert_eq!(wire.pass(FromReal, &urgent(URG)).0.urgent, PASSIVE_VIP.len() as u16);
+    assert_eq!(wire.pass(FromReal, &urgent(0)).0.urgent, PASSIVE.len() as u16);
+}
+
 /// Bytes that look like a packet of the connection, in part.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
