@@ -38,6 +38,7 @@ mod hashing;
 mod health;
 mod hold;
 mod matrix;
+mod nat;
 mod neighbours;
 mod path_mtu;
 mod refusals;

@@ -16,16 +16,29 @@ pub(crate) struct Way {
     shim: u32,
     /// Protocol number behind the outer IP header, where it does not depend on the packet inside.
     pub(crate) protocol: Option<u8>,
+    /// Verdicts on packets to the real and on answers, where these come back through the director.
+    translated: Option<[&'static str; 2]>,
 }
 
-pub(crate) const DIRECT: Way = Way { name: "direct", method: "direct", checksum: false, shim: 0, protocol: None };
+const fn way(name: &'static str, method: &'static str, checksum: bool, shim: u32, protocol: Option<u8>) -> Way {
+    Way { name, method, checksum, shim, protocol, translated: None }
+}
+
+pub(crate) const DIRECT: Way = way("direct", "direct", false, 0, None);
+/// Out of the port that packets come in by.
+pub(crate) const NAT: Way = Way { translated: Some(["nat", "reply"]), ..way("nat", "nat", false, 0, None) };
+/// Between two ports.
+pub(crate) const NAT_TWO_ARM: Way =
+    Way { translated: Some(["nat-redirect", "reply-redirect"]), ..way("nat", "nat", false, 0, None) };
+pub(crate) const FULL_NAT: Way =
+    Way { translated: Some(["nat-redirect", "reply-redirect"]), ..way("fullnat", "fullnat", false, 0, None) };
 
 pub(crate) const TUNNELS: [Way; 5] = [
-    Way { name: "tunnel", method: "tunnel", checksum: false, shim: 0, protocol: None },
-    Way { name: "gue", method: "gue", checksum: false, shim: 8, protocol: Some(UDP) },
-    Way { name: "gue+sum", method: "gue", checksum: true, shim: 8, protocol: Some(UDP) },
-    Way { name: "gre", method: "gre", checksum: false, shim: 4, protocol: Some(GRE) },
-    Way { name: "gre+sum", method: "gre", checksum: true, shim: 8, protocol: Some(GRE) },
+    way("tunnel", "tunnel", false, 0, None),
+    way("gue", "gue", false, 8, Some(UDP)),
+    way("gue+sum", "gue", true, 8, Some(UDP)),
+    way("gre", "gre", false, 4, Some(GRE)),
+    way("gre+sum", "gre", true, 8, Some(GRE)),
 ];
 
 /// Protocol numbers.
@@ -34,7 +47,17 @@ pub(crate) const GRE: u8 = 47;
 
 impl Way {
     pub(crate) fn is_tunnel(self) -> bool {
-        self != DIRECT
+        self.method != "direct" && self.translated.is_none()
+    }
+
+    /// Answers come back through the director, and services have other ports than their reals.
+    pub(crate) fn is_translated(self) -> bool {
+        self.translated.is_some()
+    }
+
+    /// Where clients connect to a real's port.
+    pub(crate) fn target(self, at: SocketAddr) -> SocketAddr {
+        if self.is_translated() { SocketAddr::new(at.ip(), at.port() + 8000) } else { at }
     }
 
     /// Whether its packets are to carry a checksum of their own.
@@ -44,7 +67,16 @@ impl Way {
 
     /// The verdict on a packet that goes this way.
     pub(crate) fn verdict(self) -> &'static str {
-        if self.is_tunnel() { "tunnel" } else { "direct" }
+        match self.translated {
+            Some([to_real, _]) => to_real,
+            None if self.is_tunnel() => "tunnel",
+            None => "direct",
+        }
+    }
+
+    /// The verdict on answers that come back.
+    pub(crate) fn answer(self) -> Option<&'static str> {
+        self.translated.map(|[_, answer]| answer)
     }
 
     /// Bytes that it puts in front of a packet.
@@ -59,6 +91,7 @@ impl Way {
     /// A service with real1 alone, as TOML.
     pub(crate) fn service(self, stage: &Stage, target: SocketAddr, protocol: &str, outer: Family) -> String {
         let real = stage.address("real1", outer);
+        let port = if self.is_translated() { target.port() - 8000 } else { target.port() };
         // Said in any case: over IPv6, GUE has a checksum unless told otherwise.
         let checksum = match self.protocol {
             Some(_) => format!("tunnel_checksum = {}\n", self.checksum),
@@ -66,8 +99,9 @@ impl Way {
         };
         format!(
             "[[service]]\naddress = \"{target}\"\nprotocol = \"{protocol}\"\nmethod = \"{}\"\n\
-             [[service.real]]\naddress = \"{real}\"\n{checksum}",
-            self.method
+             [[service.real]]\naddress = \"{}\"\n{checksum}",
+            self.method,
+            SocketAddr::new(real, port)
         )
     }
 }

@@ -157,7 +157,8 @@ pub struct Plan {
 }
 
 const CLIENT_NUMBER: u8 = 2;
-const DIRECTOR_NUMBER: u8 = 1;
+/// Last part of the director's addresses.
+pub const DIRECTOR_NUMBER: u8 = 1;
 /// Last part of a router's addresses.
 pub const ROUTER_NUMBER: u8 = 254;
 const FIRST_REAL_NUMBER: u8 = 11;
