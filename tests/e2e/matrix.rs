@@ -9,12 +9,12 @@ use lb_lab::plan::{BACK, CLIENT_MTU, DIRECTOR_NUMBER, Family, ROUTER, ROUTER_NUM
 
 use crate::capture::Capture;
 use crate::echo::Server;
+use crate::nat;
 use crate::stage::{self, Stage, since};
 use crate::sums::Sums;
 use crate::transfer::{Body, SIZE};
 use crate::udp;
 use crate::ways::{self, DIRECT, FULL_NAT, NAT_TWO_ARM, TUNNELS, Way};
-use crate::nat;
 
 /// How many packets of a tunnel are looked at.
 const LOOKED_AT: usize = 40;

@@ -75,7 +75,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { buckets: 1 << 10, reply_buckets: 1 << 8, tick_shift: 8, sloppy_tcp: false, answer_echo: false, timeout: None }
+        Self {
+            buckets: 1 << 10,
+            reply_buckets: 1 << 8,
+            tick_shift: 8,
+            sloppy_tcp: false,
+            answer_echo: false,
+            timeout: None,
+        }
     }
 }
 
@@ -91,8 +98,13 @@ impl Director {
     /// Loads the program. The thread stays on its CPU from now on: round robin goes round on each by itself.
     pub fn new(options: Options) -> Self {
         stay_on_this_cpu();
-        let geometry =
-            Geometry { buckets_v4: options.buckets, buckets_v6: options.buckets, reals: 64, reply_buckets: options.reply_buckets, cpus: possible_cpus() };
+        let geometry = Geometry {
+            buckets_v4: options.buckets,
+            buckets_v6: options.buckets,
+            reals: 64,
+            reply_buckets: options.reply_buckets,
+            cpus: possible_cpus(),
+        };
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,

@@ -65,7 +65,18 @@ pub struct Bucket {
     pub entries: [Entry; WAYS],
 }
 
-/// What the program tells the daemon of a fragment that came before its packet's first one, in front of the frame's bytes.
+/// Tags of frames that are handed to the daemon and are no fragments: in those of fragments bit 1 is set.
+pub mod handed {
+    /// From the client of a connection whose real has `option::HELPER`; the connection is in the table and tied.
+    pub const FROM_CLIENT: u64 = 0;
+    /// The answer on such a connection.
+    pub const FROM_REAL: u64 = 1;
+    /// To a service with `flag::HELPER`, and no connection.
+    pub const NO_CONNECTION: u64 = 4;
+}
+
+/// What the program tells the daemon of a fragment that came before its packet's first one, or of a packet for the daemon's helper, in
+/// front of the frame's bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Early {

@@ -38,6 +38,8 @@ pub mod option {
     pub const TOA: u8 = 1;
     /// NAT: the largest segment that a SYN announces is cut to what fits both ways.
     pub const CLAMP: u8 = 2;
+    /// NAT: packets of its connections go through the daemon, in both directions (FTP's control connections).
+    pub const HELPER: u8 = 4;
 }
 
 /// What happens to packets of connections that lead to this real. Numbers in [`Real::disposition`].

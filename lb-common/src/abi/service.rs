@@ -123,6 +123,8 @@ pub mod flag {
     pub const PORT: u8 = 1;
     /// Look for another real when the hashed one is not usable (sh-fallback, mh-fallback).
     pub const FALLBACK: u8 = 2;
+    /// Connections are made by the daemon, which gets what would begin one (FTP's data connections).
+    pub const HELPER: u8 = 4;
 }
 
 /// A service's configuration: read for new connections only, never changed once a service address points to it.

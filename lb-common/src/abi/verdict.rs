@@ -89,6 +89,7 @@ verdicts! {
     36 Land                 Drop     "land"                   "Begins a connection from the service's own address (LAND): dropped."
     37 PortZero             Drop     "port-zero"              "Begins a connection from or to port 0: dropped."
     38 Local                Pass     "local"                  "To a real that is this director: passed to the kernel."
+    39 ToHelper             Drop     "to-helper"              "Of an FTP control connection, or the begin of a data connection: handed to the daemon, which sends it on."
 }
 
 impl Verdict {

@@ -6,7 +6,8 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use lb_common::abi::real::method;
+use lb_common::abi::fragment::handed;
+use lb_common::abi::real::{method, option};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::wire::ethernet;
 use lb_common::wire::parse::{Flow, Then};
@@ -103,6 +104,9 @@ fn translate_and_send<F: Family>(
     stand: Stand,
 ) -> Result<u32, Verdict> {
     let length = F::length(&flow.ip);
+    if real.entry.end().options() & option::HELPER != 0 {
+        return Err(nat::hand_over(ctx, packet, handed::FROM_CLIENT));
+    }
     let fits = nat::fits::<F>(real.entry);
     if length > fits {
         return Err(forward::tell_too_big(ctx, stand, fits));

@@ -25,12 +25,11 @@ pub(super) fn daemon(args: DaemonArgs, socket: PathBuf) -> Result<(), CliError> 
     let connections = connections.unwrap_or(DEFAULT_CONNECTIONS);
     let reals = reals.unwrap_or(DEFAULT_REALS);
     let translated = translated.unwrap_or(DEFAULT_TRANSLATED);
-    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, translated, log }).map_err(
-        |error| match error {
+    daemon::run(Options { config, interfaces, mode, socket, pin_dir, state_dir, connections, reals, translated, log })
+        .map_err(|error| match error {
             DaemonError::Config { file, problems } => CliError::Problems { file: file.display().to_string(), problems },
             error => CliError::Failed(error.to_string()),
-        },
-    )
+        })
 }
 
 pub(super) fn detach(args: &DetachArgs, socket: &Path) -> Result<(), CliError> {

@@ -21,7 +21,8 @@ impl Tables {
     pub fn locals(&self) -> Vec<LocalAddress> {
         let counts = self.settings().locals;
         let of = |first: u32, count: u32| first..first + count.min(MAX_LOCALS);
-        let numbers = of(0, counts as u32).map(|n| (n, true)).chain(of(MAX_LOCALS, (counts >> 32) as u32).map(|n| (n, false)));
+        let numbers =
+            of(0, counts as u32).map(|n| (n, true)).chain(of(MAX_LOCALS, (counts >> 32) as u32).map(|n| (n, false)));
         numbers.filter_map(|(number, is_v4)| read(&self.maps.locals.read(number)?, is_v4)).collect()
     }
 

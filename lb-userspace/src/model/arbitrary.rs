@@ -9,8 +9,8 @@ use std::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    DirectorSpec, HealthSpec, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag, ServiceKey,
-    ServiceSpec, Spec, TimeoutSpec, validate,
+    DirectorSpec, HealthSpec, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag,
+    ServiceKey, ServiceSpec, Spec, TimeoutSpec, validate,
 };
 
 /// A Spec that [`validate`](validate::validate) finds nothing wrong with.
@@ -33,7 +33,14 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
         locals(),
     )
         .prop_map(
-            |(names, (tcp, tcp_fin, udp), (sloppy_tcp, answer_echo, tunnel_source_vary), source_v4, source_v6, locals)| {
+            |(
+                names,
+                (tcp, tcp_fin, udp),
+                (sloppy_tcp, answer_echo, tunnel_source_vary),
+                source_v4,
+                source_v6,
+                locals,
+            )| {
                 DirectorSpec {
                     interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
                     timeouts: TimeoutSpec { tcp, tcp_fin, udp },
@@ -51,7 +58,9 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
 /// What full NAT sends from, in a range of addresses that no service or real of the generator has.
 fn locals() -> impl Strategy<Value = DirectorSpec> {
     (1..=20u8, 1..=u16::MAX, any::<u16>(), any::<[bool; 2]>()).prop_map(|(count, first, more, [toa, clamp_mss])| {
-        let pairs = (0..count).flat_map(|n| [IpAddr::from([198, 51, 100, n + 1]), IpAddr::from([0x2001, 0xdb8, 0x198, 0, 0, 0, 0, u16::from(n) + 1])]);
+        let pairs = (0..count).flat_map(|n| {
+            [IpAddr::from([198, 51, 100, n + 1]), IpAddr::from([0x2001, 0xdb8, 0x198, 0, 0, 0, 0, u16::from(n) + 1])]
+        });
         let local_ports = PortRange::new(first, first.saturating_add(more)).unwrap();
         DirectorSpec { local_addresses: pairs.collect(), local_ports, toa, clamp_mss, ..DirectorSpec::default() }
     })

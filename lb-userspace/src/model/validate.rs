@@ -182,7 +182,10 @@ impl Check<'_> {
             } else if let Some(first) = known.get(address) {
                 self.duplicate(&key, &format!("address {address}"), first);
             } else if services.contains(address) {
-                self.say(&key, format!("{address} is the address of a service: answers to it would be taken for requests"));
+                self.say(
+                    &key,
+                    format!("{address} is the address of a service: answers to it would be taken for requests"),
+                );
             }
             known.entry(*address).or_insert(key);
         }

@@ -75,9 +75,9 @@ pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired 
         spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
     let locals = locals(&spec.director, facts);
     let mut settings = settings(&spec.director, current);
-    settings.replies |= u64::from(spec.services.iter().any(|service| {
-        service.reals.iter().any(|real| service.method_of(real).is_translated())
-    }));
+    settings.replies |= u64::from(
+        spec.services.iter().any(|service| service.reals.iter().any(|real| service.method_of(real).is_translated())),
+    );
     Desired { services, settings, locals }
 }
 
@@ -95,9 +95,8 @@ fn local(address: IpAddr) -> Target {
 /// The local addresses of full NAT that this host has. One that nobody has looked at yet counts: nothing
 /// that works is to stop. Another host's never does: its answers would not come here.
 fn locals(director: &DirectorSpec, facts: &Facts<'_>) -> Vec<LocalAddress> {
-    let ours = |address: &&IpAddr| {
-        facts.next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local)
-    };
+    let ours =
+        |address: &&IpAddr| facts.next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local);
     let ports = director.local_ports;
     let mut locals: Vec<_> =
         director.local_addresses.iter().filter(ours).map(|address| LocalAddress { address: *address, ports }).collect();

@@ -80,7 +80,8 @@ pub(crate) fn remember(tag: u64, value: Value) {
     }
 }
 
-/// Hands a frame to the daemon, which runs it through the program again once the packet's first fragment has come.
+/// Hands a frame to the daemon: a fragment, which it runs through the program again once the packet's first one has come, or a packet
+/// for its helper ([`lb_common::abi::fragment::handed`]).
 #[inline(always)]
 pub(crate) fn hand_over(ctx: *mut xdp_md, tag: u64, ifindex: u32, length: u32) {
     let early = Early { tag, ifindex, length };

@@ -235,8 +235,7 @@ pub(crate) fn local(is_v6: bool, hash: u64, attempt: u32) -> Option<([u64; 2], u
     let first = if is_v6 { u64::from(MAX_LOCALS) } else { 0 };
     let place = Locals::at(number + first).cast::<u64>();
     // SAFETY: aligned words of a value of the table. User space makes an address count by the settings, after it has been written.
-    let (address, ports) =
-        unsafe { ([word::load(place), word::load(place.add(1))], word::load(place.add(2))) };
+    let (address, ports) = unsafe { ([word::load(place), word::load(place.add(1))], word::load(place.add(2))) };
     let (first_port, ports) = (ports as u32, (ports >> 32) as u32);
     if ports == 0 {
         return None;

@@ -56,7 +56,8 @@ fn clamp<F: Family>(ctx: *mut xdp_md, stand: Stand, limit: u32) -> Option<()> {
                     let new = (limit as u16).to_be();
                     option.set_u16::<2>(new);
                     // At an odd place the two bytes belong to two of the words that are summed.
-                    let (old, new) = if at.is_multiple_of(2) { (old, new) } else { (old.swap_bytes(), new.swap_bytes()) };
+                    let (old, new) =
+                        if at.is_multiple_of(2) { (old, new) } else { (old.swap_bytes(), new.swap_bytes()) };
                     header.set_u16::<16>(Delta::NONE.u16(old, new).apply(header.raw_u16::<16>()));
                 }
                 return Some(());

@@ -95,12 +95,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
 
 /// The client has not got any data yet: all its packets but the SYN carry its address, so that the real sees one of them.
 #[inline(always)]
-fn is_first_data<F: Family>(
-    frame: &lb_ebpf::packet::Frame,
-    payload: usize,
-    flags: u8,
-    record: RecordAt,
-) -> bool {
+fn is_first_data<F: Family>(frame: &lb_ebpf::packet::Frame, payload: usize, flags: u8, record: RecordAt) -> bool {
     if flags & (flag::SYN | flag::RST) != 0 || flags & flag::ACK == 0 {
         return false;
     }

@@ -1,12 +1,15 @@
 //! Address translation on the way in: the destination becomes the real's address and port (NAT), and with full NAT the source becomes
 //! one of the director's own. The way back is in [`super::reply`], the record that leads there is made in [`super::tie`].
+#![expect(unsafe_code, reason = "the interface that the frame came in by is read from the context")]
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::real::{method, option};
 use lb_common::abi::verdict::Verdict;
+use lb_common::wire::Packet;
 use lb_common::wire::parse::Flow;
 use lb_common::wire::translate::{Change, Ports};
+use lb_ebpf::helpers;
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
@@ -14,8 +17,18 @@ use super::tie::{TIED, xvs_tie};
 use super::tunnel::Stand;
 use super::{cross, full_nat, toa};
 use crate::family::Family;
+use crate::maps::fragments;
 use crate::maps::reals::{Chosen, Entry};
 use crate::maps::replies::RecordAt;
+
+/// Hands the packet to the daemon's helper. Returns the verdict.
+#[inline(always)]
+pub(crate) fn hand_over(ctx: *mut xdp_md, frame: &Frame, tag: u64) -> Verdict {
+    // SAFETY: the context of the running program.
+    let ifindex = unsafe { helpers::ingress(ctx) };
+    fragments::hand_over(ctx, tag, ifindex, frame.remaining(0) as u32);
+    Verdict::ToHelper
+}
 
 /// Translates the packet for its real. The verdict of one that goes.
 #[inline(always)]
@@ -33,8 +46,7 @@ pub(crate) fn translate<F: Family>(
     let old = flow.transport.ports;
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
-    let change =
-        Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
+    let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
     rewrite::<F>(frame, stand.offset(), &flow.ip, &change)?;
     Ok(Verdict::Nat)
 }

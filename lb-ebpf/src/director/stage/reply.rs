@@ -5,6 +5,7 @@
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::fragment::handed;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
@@ -80,10 +81,14 @@ pub(crate) fn send<F: Family>(
         return send_across(ctx, stand, answered.row, F::length(&flow.ip));
     }
     let answer = of_connection::<F>(&answered).ok_or(Verdict::NotAService)?;
-    if F::length(&flow.ip) > answer.mtu {
-        return Err(forward::tell_too_big(ctx, stand, answer.mtu));
-    }
     advance::<F>(ctx, flow, &answer, stand);
+    if F::length(&flow.ip) > answer.mtu {
+        // Nothing fits where the daemon's helper has to see every packet.
+        return Err(match answer.mtu {
+            0 => nat::hand_over(ctx, frame, handed::FROM_REAL),
+            mtu => forward::tell_too_big(ctx, stand, mtu),
+        });
+    }
     let change = Change {
         source: Some(answer.service),
         destination: Some(answer.client),

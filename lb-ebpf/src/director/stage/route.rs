@@ -4,12 +4,14 @@
 
 use aya_ebpf::bindings::{bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::generated;
+use lb_common::abi::real::option;
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
 use lb_ebpf::packet::Frame;
 
 use super::packet;
 use super::tunnel::Stand;
+use crate::maps::reals::Chosen;
 use crate::maps::replies::Row;
 
 /// `AF_INET`, `AF_INET6`.
@@ -69,7 +71,8 @@ fn write(ctx: *mut xdp_md, stand: u64, row: u64, back: [u64; 2], mut query: [u64
     let record = Row::of(row as u32).record();
     record.set_link_0(link[0]);
     record.set_link_1(link[1]);
-    record.set_mtu(u64::from(mtu));
+    let goes_by_helper = Chosen::of(record.real()).entry.end().options() & option::HELPER != 0;
+    record.set_mtu(if goes_by_helper { 0 } else { u64::from(mtu) });
     super::nat::segment_limit(record, mtu, Stand(stand).is_v6())
 }
 

@@ -2,8 +2,9 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
+use lb_common::abi::fragment::handed;
 use lb_common::abi::real::{Load, method};
-use lb_common::abi::service::{Config, Target};
+use lb_common::abi::service::{self, Config, Target};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
 use lb_common::sched::{self, Client};
@@ -11,11 +12,11 @@ use lb_common::table::{self, Claimed, Slot};
 use lb_common::wire::parse::Flow;
 
 use super::connection::{self, Place};
-use super::nat;
 use super::tunnel::Stand;
+use super::{nat, packet};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
-use crate::maps::{counters, pool, reals, settings};
+use crate::maps::{counters, limits, pool, reals, settings};
 
 /// Schedules the flow's first packet and remembers the choice.
 #[inline(always)]
@@ -35,6 +36,7 @@ pub(crate) fn new_connection<F: Family>(
     let opening = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
     match F::begin(place.key, target, opening) {
         NOT_OPENING => Err(Verdict::MissNotSyn),
+        NO_REAL if is_for_helper(target) => Err(nat::hand_over(ctx, &packet(ctx), handed::NO_CONNECTION)),
         NO_REAL => Err(Verdict::NoReal),
         NO_ROOM => Err(Verdict::TableFull),
         real => {
@@ -54,6 +56,12 @@ const PROTOCOL_SHIFT: u32 = 8;
 const NO_REAL: u32 = u32::MAX;
 const NOT_OPENING: u32 = u32::MAX - 1;
 const NO_ROOM: u32 = u32::MAX - 2;
+
+/// The service's connections are the daemon's to make. So many that somebody tries all ports are refused like any other's.
+#[inline(always)]
+fn is_for_helper(target: Target) -> bool {
+    pool::config(target.config()).flags & service::flag::HELPER != 0 && limits::take_message()
+}
 
 /// [`Family::begin`] for IPv4. Global functions take numbers and return one: the verifier walks them once by themselves, instead of
 /// once for every path that leads here, and what they need does not crowd the registers of the packets that are known.

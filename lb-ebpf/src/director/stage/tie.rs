@@ -16,12 +16,12 @@ use lb_common::wire::parse::Flow;
 
 use super::clamp::xvs_clamp;
 use super::connection::{self, Located};
-use super::tunnel::Stand;
 use super::route::{xvs_route_v4, xvs_route_v6};
+use super::tunnel::Stand;
 use super::{packet, service};
 use crate::family::{Family, SlotOf, V4, V6};
-use crate::maps::reals::Chosen;
 use crate::maps::limits;
+use crate::maps::reals::Chosen;
 use crate::maps::replies::{self, Row, Rows};
 
 /// What [`xvs_tie`] returns when the connection is tied: above every verdict.
@@ -264,13 +264,7 @@ fn has_ends(row: Row, word: Word, new: &New) -> bool {
 
 /// Writes the record of a row that this caller made busy.
 #[inline(always)]
-fn write<F: Family>(
-    row: Row,
-    new: &New,
-    flow: &Flow<F::Header>,
-    key: F::Key,
-    meta: Meta,
-) {
+fn write<F: Family>(row: Row, new: &New, flow: &Flow<F::Header>, key: F::Key, meta: Meta) {
     let record = row.record();
     let (key, service) = (F::key_words(key), F::words(F::destination(&flow.ip)));
     record.set_source_0(new.source[0]);

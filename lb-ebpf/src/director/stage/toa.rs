@@ -32,7 +32,11 @@ pub(crate) fn insert(ctx: *mut xdp_md, stand: Stand, client: [u64; 2], port: u16
     if stand.offset() != ethernet::HEADER {
         return;
     }
-    if stand.is_v6() { insert_v6(ctx, client, port) } else { insert_v4(ctx, client, port) };
+    if stand.is_v6() {
+        insert_v6(ctx, client, port)
+    } else {
+        insert_v4(ctx, client, port)
+    };
 }
 
 /// Moves the first `N` bytes of the frame `by` bytes to the front, into room that is made there. `WORDS` hold as much.
@@ -114,12 +118,8 @@ fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
         return None;
     }
     let kind = (KIND << 8 | LENGTH).to_be();
-    let delta = Delta::NONE
-        .u16(old_offset, new_offset)
-        .u16(0, LENGTH.to_be())
-        .u16(0, kind)
-        .u16(0, port)
-        .u128([0; 2], client);
+    let delta =
+        Delta::NONE.u16(old_offset, new_offset).u16(0, LENGTH.to_be()).u16(0, kind).u16(0, port).u128([0; 2], client);
     tcp.set_u16::<16>(delta.apply(tcp.raw_u16::<16>()));
     tcp.set_u16::<12>(new_offset);
     ip.set_u16::<4>((payload + LENGTH).to_be());
