@@ -16,6 +16,9 @@ pub const BUSY: u64 = 1;
 const REAL_BITS: u32 = 20;
 const STAMP_BITS: u32 = 20;
 
+/// Bits of the flow's hash that a [`Value`] has room for.
+pub const ENTROPY_MASK: u32 = u32::MAX >> (REAL_BITS + STAMP_BITS - u32::BITS);
+
 /// Real number, tick of the first fragment modulo 2^20, and 24 bits of the flow's hash for a tunnel's outer header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(pub u64);

@@ -7,6 +7,7 @@ use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
+use lb_common::wire::tunnel::{self, Inner};
 use lb_common::wire::{ipv4, ipv6};
 use lb_ebpf::packet::Frame;
 
@@ -17,6 +18,8 @@ use crate::stage::schedule;
 pub(crate) trait Family {
     /// It is IPv6.
     const IS_V6: bool;
+    /// Its protocol number inside IP.
+    const IN_IP: u8;
     /// Its IP header.
     type Header: Copy;
     /// Key of its connections.
@@ -30,6 +33,8 @@ pub(crate) trait Family {
     fn protocol(ip: &Self::Header) -> u8;
     fn length(ip: &Self::Header) -> u32;
     fn is_fragment(ip: &Self::Header) -> bool;
+    /// What a tunnel takes from the packet at `offset`.
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
@@ -54,6 +59,7 @@ pub(crate) struct V6;
 
 impl Family for V4 {
     const IS_V6: bool = false;
+    const IN_IP: u8 = tunnel::IPV4_IN_IP;
     type Header = ipv4::Header;
     type Key = KeyV4;
     type Bucket = connections::BucketV4;
@@ -72,11 +78,15 @@ impl Family for V4 {
     }
     #[inline(always)]
     fn length(ip: &ipv4::Header) -> u32 {
-        u32::from(ip.total_length)
+        ip.total_length
     }
     #[inline(always)]
     fn is_fragment(ip: &ipv4::Header) -> bool {
         ip.is_fragment
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v4(packet, offset)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
@@ -106,6 +116,7 @@ impl Family for V4 {
 
 impl Family for V6 {
     const IS_V6: bool = true;
+    const IN_IP: u8 = tunnel::IPV6_IN_IP;
     type Header = ipv6::Header;
     type Key = KeyV6;
     type Bucket = connections::BucketV6;
@@ -129,6 +140,10 @@ impl Family for V6 {
     #[inline(always)]
     fn is_fragment(ip: &ipv6::Header) -> bool {
         ip.is_fragment
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v6(packet, offset, entropy)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {

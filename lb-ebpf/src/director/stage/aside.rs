@@ -167,7 +167,7 @@ fn related<F: Family>(flow: &Flow<F::Header>) -> Result<(u32, u32), Verdict> {
         None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(key, target)?,
         None => return Err(Verdict::IcmpNoFlow),
     };
-    match Chosen::of(number).entry.way().disposition() {
+    match Chosen::of(number).way.disposition() {
         disposition::FORWARD | disposition::DRAIN => Ok((number, hash::entropy(place.hash))),
         disposition::DROP => Err(Verdict::RealDown),
         disposition::UNRESOLVED => Err(Verdict::RealUnresolved),

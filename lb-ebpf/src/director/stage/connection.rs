@@ -49,7 +49,7 @@ pub(crate) fn follow<F: Family>(flow: &Flow<F::Header>, place: &Place<F>) -> Res
     // Nearly every packet: two comparisons instead of all of the below.
     if found.meta.is_steady(now)
         && !tcp_state::is_turn(flow.transport.flags)
-        && real.entry.way().disposition() == disposition::FORWARD
+        && real.way.disposition() == disposition::FORWARD
     {
         return Ok(Some(real));
     }
@@ -70,7 +70,7 @@ fn advance<F: Family>(
         release::<F>(found);
         return Ok(None);
     }
-    let disposition = real.entry.way().disposition();
+    let disposition = real.way.disposition();
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
         let begins_again =
