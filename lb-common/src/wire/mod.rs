@@ -10,6 +10,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
+pub mod sctp;
 pub mod slice;
 pub mod transport;
 pub mod tunnel;

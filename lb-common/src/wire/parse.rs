@@ -1,7 +1,7 @@
 //! From a frame to a flow: one function for each address family, each returning the flow or the verdict that ends the packet's life.
 
 use super::icmp::{ECHO, ECHO_V6};
-use super::transport::{ICMP, ICMPV6, TCP, Transport, UDP, is_icmp_error, is_icmpv6_error};
+use super::transport::{ICMP, ICMPV6, SCTP, TCP, Transport, UDP, is_icmp_error, is_icmpv6_error};
 use super::{Packet, View, ipv4, ipv6, transport};
 use crate::abi::verdict::Verdict;
 
@@ -17,7 +17,7 @@ pub struct Flow<H> {
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<H> {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     Flow(Flow<H>),
     /// A fragment, an ICMP error or an echo request: no ports of its own to be balanced by.
     Unbalanced(H),
@@ -30,7 +30,7 @@ pub trait Then<H> {
     /// What comes out of it.
     type Out;
 
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     fn flow(self, flow: Flow<H>) -> Result<Self::Out, Verdict>;
     /// A fragment, an ICMP error or an echo request: no ports of its own to be balanced by.
     fn unbalanced(self, ip: H) -> Result<Self::Out, Verdict>;
@@ -73,7 +73,7 @@ pub fn v4_then<P: Packet, T: Then<ipv4::Header>>(packet: &P, offset: usize, then
         return then.unbalanced(ip);
     }
     match ip.protocol {
-        TCP | UDP => {
+        TCP | UDP | SCTP => {
             let length = ip.total_length as usize - (ip.payload - offset);
             let transport = transport::parse(packet, ip.payload, ip.protocol, length)?;
             then.flow(Flow { ip, transport })
@@ -94,7 +94,7 @@ pub fn v6_then<P: Packet, T: Then<ipv6::Header>>(packet: &P, offset: usize, then
         return then.unbalanced(ip);
     }
     match ip.protocol {
-        TCP | UDP => {
+        TCP | UDP | SCTP => {
             let length = ip.total_length as usize - (ip.payload - offset);
             let transport = transport::parse(packet, ip.payload, ip.protocol, length)?;
             then.flow(Flow { ip, transport })
