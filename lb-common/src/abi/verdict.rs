@@ -55,7 +55,7 @@ verdicts! {
     2  Tunnel               Tx       "tunnel"                 "Sent to its real through a tunnel, out of the NIC it came in by."
     3  TunnelRedirect       Redirect "tunnel-redirect"        "Sent to its real through a tunnel, out of another NIC."
     4  NotIp                Pass     "not-ip"                 "Neither IPv4 nor IPv6 (ARP, for one): passed to the kernel."
-    5  NotTransport         Pass     "not-tcp-or-udp"         "Neither TCP nor UDP nor an ICMP error for a VIP: passed to the kernel."
+    5  NotTransport         Pass     "not-tcp-or-udp"         "Neither TCP, UDP or SCTP nor an ICMP error for a VIP: passed to the kernel."
     6  NotAService          Pass     "not-a-service"          "No virtual service has this address, port and protocol: passed to the kernel."
     7  Truncated            Pass     "truncated"              "Ends before its headers do: passed to the kernel, which refuses it."
     8  BadHeader            Pass     "bad-header"             "A header contradicts itself or the frame's length: passed to the kernel, which refuses it."
@@ -63,7 +63,7 @@ verdicts! {
     10 FragmentEarly        Drop     "fragment-early"         "A fragment that came before its packet's first one: handed to the daemon, which sends it on when that has come within a second."
     11 IcmpNoFlow           Pass     "icmp-no-flow"           "An ICMP error to a VIP about a flow that is not known: passed to the kernel."
     12 TooBig               Drop     "too-big"                "Longer than the way to its real takes, headers of a tunnel included, and its sender is not told: it allows fragments, or too many have been told."
-    13 MissNotSyn           Pass     "no-connection"          "TCP without SYN, and no connection: passed to the kernel, which resets it, as IPVS does."
+    13 MissNotSyn           Pass     "no-connection"          "TCP without SYN or SCTP without INIT, and no connection: passed to the kernel, as IPVS does, which refuses it."
     14 NoReal               Pass     "no-real"                "The service has no real that may take it: passed to the kernel, which refuses it."
     15 TableFull            Drop     "table-full"             "A new connection, and its buckets hold nothing but live ones: dropped."
     16 RealGone             Drop     "real-gone"              "Its connection leads to a real that was removed: dropped."
@@ -72,11 +72,11 @@ verdicts! {
     19 NoHeadroom           Drop     "no-headroom"            "The NIC left no room before the packet for a tunnel header: dropped."
     20 Internal             Drop     "internal"               "A table holds a number that no version of XVS writes: dropped."
     21 TooBigTold           Tx       "too-big-told"           "Longer than the way to its real takes: the client was told by ICMP, from the VIP, how long packets may be."
-    22 IcmpMalformed        Drop     "icmp-malformed"         "An ICMP error to a VIP that does not carry the begin of a TCP or UDP packet: dropped."
+    22 IcmpMalformed        Drop     "icmp-malformed"         "An ICMP error to a VIP that does not carry the begin of a TCP, UDP or SCTP packet: dropped."
     23 IcmpForged           Drop     "icmp-forged"            "An ICMP error to a VIP about a packet that another address sent: dropped."
     24 EchoAnswered         Tx       "echo-answered"          "An echo request to a VIP: answered."
-    25 FragmentNoPorts      Drop     "fragment-no-ports"      "A first fragment to a VIP that does not hold its whole TCP or UDP header: dropped."
-    26 FragmentOverlap      Drop     "fragment-overlap"       "A later fragment to a VIP that reaches into its packet's TCP or UDP header: dropped."
+    25 FragmentNoPorts      Drop     "fragment-no-ports"      "A first fragment to a VIP that does not hold its whole TCP, UDP or SCTP header: dropped."
+    26 FragmentOverlap      Drop     "fragment-overlap"       "A later fragment to a VIP that reaches into its packet's TCP, UDP or SCTP header: dropped."
 }
 
 impl Verdict {
