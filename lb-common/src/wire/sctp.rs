@@ -40,9 +40,11 @@ fn event_of<P: Packet>(packet: &P, view: P::View<LEAST>, offset: usize, length: 
         let chunk = view.u16::<14>() as usize;
         // Chunks begin at multiples of four bytes. The mask cuts what no frame of ours is as long as: the verifier wants a bound.
         let behind = HEADER + ((chunk + 3) & 0xffc);
-        if behind >= HEADER + chunk
+        // The frame first: from the packet's length the compiler would know of the frame's, which the verifier does not.
+        if let Some(next) = packet.view::<CHUNK>(offset + behind)
             && behind + CHUNK <= length
-            && packet.view::<CHUNK>(offset + behind).is_some_and(|next| next.u8::<0>() == chunk::ABORT)
+            && behind >= HEADER + chunk
+            && next.u8::<0>() == chunk::ABORT
         {
             return event::ABORT;
         }
