@@ -63,7 +63,7 @@ const BUDGETS: [Budget; 4] = [
 ];
 
 fn loaded() -> BTreeMap<&'static str, (Size, &'static [u8])> {
-    let geometry = Geometry { buckets_v4: 2, buckets_v6: 2, reals: 2, cpus: possible_cpus() };
+    let geometry = Geometry { buckets_v4: 2, buckets_v6: 2, reals: 2, cpus: possible_cpus(), reply_buckets: 2 };
     let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
     let mut director = parse_over(objects::DIRECTOR, &memory, &geometry, &Settings::default(), &[])
         .expect("the director's object is whole");

@@ -88,7 +88,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
     let tells = protocol == TCP
         && Chosen::of(found.meta.real()).entry.end().options() & option::TOA != 0
         && is_first_data::<F>(&frame, F::payload(&flow.ip), flow.transport.flags, record);
-    F::translate(&frame, stand.offset(), &flow.ip, &change)?;
+    F::translate_any(&frame, stand.offset(), &flow.ip, &change)?;
     if tells {
         let (client, ports) = F::client_end(place.key);
         toa::insert(ctx, stand, F::words(client), ports as u16);

@@ -1,6 +1,6 @@
 //! Address translation on the way in: the destination becomes the real's address and port (NAT), and with full NAT the source becomes
 //! one of the director's own. The way back is in [`super::reply`], the record that leads there is made in [`super::tie`].
-#![expect(unsafe_code, reason = "the interface that the frame came in by is read from the context")]
+#![expect(unsafe_code, reason = "the ingress interface is read from the context; a global function needs a name")]
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
@@ -18,7 +18,7 @@ use lb_ebpf::packet::Frame;
 use super::tie::{TIED, xvs_tie};
 use super::tunnel::Stand;
 use super::{account, cross, forward, fragment, full_nat, packet, toa};
-use crate::family::Family;
+use crate::family::{Family, V4, V6};
 use crate::maps::fragments;
 use crate::maps::reals::Chosen;
 use crate::maps::replies::{RecordAt, Row};
@@ -81,7 +81,7 @@ fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, 
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
     let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
-    rewrite::<F>(&packet(ctx), stand.offset(), &flow.ip, &change)
+    rewrite::<F>(ctx, stand, &flow.ip, &change, real.number)
 }
 
 /// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
@@ -105,16 +105,62 @@ pub(crate) fn translate_fragment<F: Family>(
 }
 
 /// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
-/// make the verifier walk all of it once for each number of extension headers.
+/// make the verifier walk all of it once for each number of extension headers. `by`: see [`xvs_translate`].
 #[inline(always)]
 pub(crate) fn rewrite<F: Family>(
-    frame: &Frame,
-    offset: usize,
+    ctx: *mut xdp_md,
+    stand: Stand,
     ip: &F::Header,
     change: &Change<F::Address>,
+    by: u64,
 ) -> Result<(), Verdict> {
-    let ip = F::plain(frame, offset, ip).ok_or(Verdict::NatUnsuited)?;
-    F::translate(frame, offset, &ip, change)
+    let frame = packet(ctx);
+    if let Some(ip) = F::plain(&frame, stand.offset(), ip) {
+        return F::translate(&frame, stand.offset(), &ip, change);
+    }
+    match xvs_translate(ctx, stand.0, by) {
+        TRANSLATED => Ok(()),
+        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+    }
+}
+
+/// What [`xvs_translate`] returns of a packet that is translated: above every verdict.
+const TRANSLATED: u32 = 1 << 31;
+/// Beside the number of a row: the packet is the answer that its record is about.
+pub(crate) const ANSWER: u64 = 1 << 32;
+
+/// Translates the packet at `stand`, whatever stands between its IP header and its ports, for the real with the number `by`, or by the
+/// record of row `by` | [`ANSWER`]. Returns [`TRANSLATED`] or the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
+    let stand = Stand(stand);
+    let result = if stand.is_v6() { translate_any::<V6>(ctx, stand, by) } else { translate_any::<V4>(ctx, stand, by) };
+    match result {
+        Ok(()) => TRANSLATED,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn translate_any<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(ctx, stand)?;
+    let old = flow.transport.ports;
+    let change = if by & ANSWER != 0 {
+        let record = Row::of(by as u32).record();
+        let (client, ports) = F::client_end(F::key_of(record.key()));
+        Change {
+            source: Some(F::address(record.virtual_address())),
+            destination: Some(client),
+            ports: Some(Ports { old, new: ports.rotate_left(16) }),
+        }
+    } else {
+        let real = Chosen::of(by as u32).entry;
+        let port = real.end().port();
+        let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
+        Change { source: None, destination: Some(F::address(real.address())), ports: Some(ports) }
+    };
+    F::translate_any(&packet(ctx), stand.offset(), &flow.ip, &change)
 }
 
 /// Bytes of the largest packet that fits the way to the real once it is translated.

@@ -102,7 +102,8 @@ pub(crate) fn send<F: Family>(
         destination: Some(answer.client),
         ports: Some(Ports { old: flow.transport.ports, new: answer.ports }),
     };
-    match nat::rewrite::<F>(&packet(ctx), stand.offset(), &flow.ip, &change) {
+    let by = u64::from(answer.row.number()) | nat::ANSWER;
+    match nat::rewrite::<F>(ctx, stand, &flow.ip, &change, by) {
         Ok(()) => leave(ctx, answer.link, answer.found.meta.real(), F::length(&flow.ip)),
         Err(verdict) => verdict,
     }
