@@ -105,7 +105,9 @@ fn fewer(hops: u8) -> Result<u8, Verdict> {
 /// Moves the frame's begin by `delta` bytes, and the Ethernet header of `length` bytes with it.
 #[inline(always)]
 fn move_link(ctx: *mut xdp_md, length: usize, delta: i32) -> Result<(), Verdict> {
-    let (mut link, length) = ([0u64; MAX_LINK.div_ceil(8)], length as u32);
+    const { assert!(8 + 0xf <= MAX_LINK.div_ceil(8) * 8) };
+    // At least 8, which is less than any: kernel 6.1 wants to see that it is not zero.
+    let (mut link, length) = ([0u64; MAX_LINK.div_ceil(8)], 8 + masked::<0xf>(length as u32 - 8));
     // SAFETY: the buffer is as long as the longest header. Frames taken before are void, and nobody uses them.
     unsafe {
         if generated::bpf_xdp_load_bytes(ctx, 0, link.as_mut_ptr().cast(), length) != 0
