@@ -39,6 +39,7 @@ mod fragments;
 mod hashing;
 mod health;
 mod hold;
+mod local;
 mod matrix;
 mod nat;
 mod neighbours;
