@@ -29,6 +29,7 @@ pub fn v4<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv4::Header>, Ve
         destination: view.raw_u32::<12>(),
         protocol,
         is_fragment: false,
+        fragment_word: 0,
         total_length: 0,
         payload: offset + length,
     };
@@ -55,7 +56,7 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
     if ipv6::is_extension(ip.protocol) {
         ipv6::walk_extensions(packet, &mut ip).map_err(|_| Verdict::IcmpMalformed)?;
         // A first fragment has ports, a later one none.
-        if ip.fragment_word & !1 != 0 {
+        if ip.fragment_offset() != 0 {
             return Err(Verdict::IcmpMalformed);
         }
     }

@@ -13,6 +13,7 @@ pub mod ipv6;
 pub mod parse;
 pub mod slice;
 pub mod translate;
+pub mod translate_icmp;
 pub mod transport;
 pub mod tunnel;
 

@@ -96,8 +96,8 @@ pub struct Shim {
 impl Shim {
     /// Nothing: IP in IP.
     #[inline(always)]
-    pub const fn none(inner: &Inner) -> Self {
-        Self { protocol: inner.protocol, length: 0, words: [0; 2] }
+    pub const fn none(protocol: u8) -> Self {
+        Self { protocol, length: 0, words: [0; 2] }
     }
 }
 
@@ -187,18 +187,26 @@ fn has_checksum<P: Packet>(packet: &P, transport: usize, protocol: u8) -> bool {
 /// UDP ports that GUE sends from: the dynamic ones (RFC 6335), picked by the flow.
 const FIRST_SOURCE_PORT: u16 = 0xc000;
 
-/// The shim of a method. `pseudo` is the sum of the outer addresses, `carried` that of the packet, if it is known; a checksum is left
-/// out where it is not, or not asked for. `port` is that of the real's end of a GUE tunnel.
+/// The shim of a method around a packet of a `protocol` and `length`. `carried` is the packet's sum, if it is known, `pseudo` that of
+/// the outer addresses; a checksum is left out where it is not known, or not asked for. `port` is that of the real's end of a GUE tunnel.
 #[inline(always)]
-pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>, entropy: u32) -> Shim {
+pub fn shim(
+    by: u8,
+    protocol: u8,
+    length: u32,
+    port: u16,
+    carried: Option<u32>,
+    pseudo: impl FnOnce() -> u32,
+    entropy: u32,
+) -> Shim {
     let carried = if by & method::CHECKSUM == 0 { None } else { carried };
     match by & !method::CHECKSUM {
         method::GUE_V4 | method::GUE_V6 => {
             let ports = pair((FIRST_SOURCE_PORT | entropy as u16 & !FIRST_SOURCE_PORT).to_be(), port.to_be());
-            let length = ((inner.length + 8) as u16).to_be();
+            let length = ((length + 8) as u16).to_be();
             let sum = match carried {
                 Some(carried) => {
-                    let sum = checksum::add_u32(pseudo + carried + u32::from(u16::from(UDP).to_be()), ports);
+                    let sum = checksum::add_u32(pseudo() + carried + u32::from(u16::from(UDP).to_be()), ports);
                     // The length twice: in the pseudo-header and in the header. 0 would mean "no checksum" (RFC 768).
                     match checksum::finish(sum + 2 * u32::from(length)) {
                         0 => 0xffff,
@@ -210,7 +218,7 @@ pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>,
             Shim { protocol: UDP, length: 8, words: [ports, pair(length, sum)] }
         }
         method::GRE_V4 | method::GRE_V6 => {
-            let ethertype = if inner.protocol == IPV4_IN_IP { ethernet::IPV4 } else { ethernet::IPV6 }.to_be();
+            let ethertype = if protocol == IPV4_IN_IP { ethernet::IPV4 } else { ethernet::IPV6 }.to_be();
             match carried {
                 Some(carried) => {
                     let flags = GRE_CHECKSUM.to_be();
@@ -220,7 +228,7 @@ pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>,
                 None => Shim { protocol: GRE, length: 4, words: [pair(0, ethertype), 0] },
             }
         }
-        _ => Shim::none(inner),
+        _ => Shim::none(protocol),
     }
 }
 

@@ -9,7 +9,9 @@ use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
 use lb_common::wire::translate::{self, Change};
+use lb_common::wire::translate_icmp::{self, Embedded};
 use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::tunnel::{self, Inner};
 use lb_common::wire::{Packet, View, ipv4, ipv6};
 use lb_ebpf::packet::Frame;
 
@@ -21,6 +23,8 @@ use crate::stage::schedule;
 pub(crate) trait Family: Sized {
     /// It is IPv6.
     const IS_V6: bool;
+    /// Its protocol number inside IP.
+    const IN_IP: u8;
     /// Its IP header.
     type Header: Copy;
     /// Its addresses, raw.
@@ -38,6 +42,8 @@ pub(crate) trait Family: Sized {
     fn is_fragment(ip: &Self::Header) -> bool;
     /// Where the transport header begins.
     fn payload(ip: &Self::Header) -> usize;
+    /// What a tunnel takes from the packet at `offset`.
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
@@ -75,6 +81,15 @@ pub(crate) trait Family: Sized {
         change: &Change<Self::Address>,
     ) -> Result<(), Verdict>;
 
+    /// Translates the ICMP error at an offset.
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &Self::Header,
+        change: &Change<Self::Address>,
+        embedded: &Embedded<Self::Address>,
+    ) -> Result<(), Verdict>;
+
     /// The destination is the address of some service.
     #[inline(always)]
     fn is_vip(ip: &Self::Header) -> bool {
@@ -92,6 +107,7 @@ pub(crate) struct V6;
 
 impl Family for V4 {
     const IS_V6: bool = false;
+    const IN_IP: u8 = tunnel::IPV4_IN_IP;
     type Header = ipv4::Header;
     type Address = u32;
     type Key = KeyV4;
@@ -111,7 +127,7 @@ impl Family for V4 {
     }
     #[inline(always)]
     fn length(ip: &ipv4::Header) -> u32 {
-        u32::from(ip.total_length)
+        ip.total_length
     }
     #[inline(always)]
     fn is_fragment(ip: &ipv4::Header) -> bool {
@@ -120,6 +136,10 @@ impl Family for V4 {
     #[inline(always)]
     fn payload(ip: &ipv4::Header) -> usize {
         ip.payload
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v4(packet, offset)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
@@ -192,6 +212,16 @@ impl Family for V4 {
         translate::v4(packet, offset, ip, change)
     }
     #[inline(always)]
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv4::Header,
+        change: &Change<u32>,
+        embedded: &Embedded<u32>,
+    ) -> Result<(), Verdict> {
+        translate_icmp::v4(packet, offset, ip, change, embedded)
+    }
+    #[inline(always)]
     fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v4(key.0, target.0, opening)
     }
@@ -199,6 +229,7 @@ impl Family for V4 {
 
 impl Family for V6 {
     const IS_V6: bool = true;
+    const IN_IP: u8 = tunnel::IPV6_IN_IP;
     type Header = ipv6::Header;
     type Address = [u64; 2];
     type Key = KeyV6;
@@ -227,6 +258,10 @@ impl Family for V6 {
     #[inline(always)]
     fn payload(ip: &ipv6::Header) -> usize {
         ip.payload
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v6(packet, offset, entropy)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {
@@ -305,6 +340,16 @@ impl Family for V6 {
     #[inline(always)]
     fn translate(packet: &Frame, offset: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
         translate::v6(packet, offset, ip, change)
+    }
+    #[inline(always)]
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv6::Header,
+        change: &Change<[u64; 2]>,
+        embedded: &Embedded<[u64; 2]>,
+    ) -> Result<(), Verdict> {
+        translate_icmp::v6(packet, offset, ip, change, embedded)
     }
     #[inline(always)]
     fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {

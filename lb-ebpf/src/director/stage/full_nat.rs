@@ -16,17 +16,17 @@ use lb_ebpf::immediate::masked;
 
 use super::connection::{self, Located};
 use super::tunnel::Stand;
-use super::{cross, packet, service, toa};
+use super::{cross, fragment, packet, service, toa};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::replies::{self, RecordAt, Row};
 
 /// Translates the packet for its real.
 #[inline(always)]
-pub(crate) fn translate<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Verdict, Verdict> {
+pub(crate) fn translate<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
     let number = if F::IS_V6 { xvs_full_nat_v6(ctx, stand.0) } else { xvs_full_nat_v4(ctx, stand.0) };
     match Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)) {
-        Some(Verdict::Nat) => Ok(Verdict::Nat),
+        Some(Verdict::Nat) => Ok(()),
         Some(verdict) => Err(verdict),
         None => Err(Verdict::Internal),
     }
@@ -78,6 +78,9 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
         } else {
             cross::to_v6(ctx, stand, source, destination, ports)
         };
+    }
+    if F::is_fragment(&flow.ip) {
+        fragment::remember_here::<F>(&frame, stand, found.meta.real(), row);
     }
     let change =
         Change { source: Some(F::address(source)), destination: Some(F::address(destination)), ports: Some(ports) };

@@ -15,6 +15,7 @@ pub(crate) mod aside;
 pub(crate) mod clamp;
 pub(crate) mod connection;
 pub(crate) mod cross;
+pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod full_nat;
@@ -48,6 +49,11 @@ impl<F: Family> Then<F::Header> for Again<F> {
 
     #[inline(always)]
     fn flow(self, flow: Flow<F::Header>) -> Result<Flow<F::Header>, Verdict> {
+        Ok(flow)
+    }
+
+    #[inline(always)]
+    fn first_fragment(self, flow: Flow<F::Header>) -> Result<Flow<F::Header>, Verdict> {
         Ok(flow)
     }
 

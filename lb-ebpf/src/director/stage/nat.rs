@@ -4,7 +4,9 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::fragment::handed;
 use lb_common::abi::real::{method, option};
+use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::Packet;
 use lb_common::wire::parse::Flow;
@@ -15,11 +17,11 @@ use lb_ebpf::packet::Frame;
 
 use super::tie::{TIED, xvs_tie};
 use super::tunnel::Stand;
-use super::{cross, full_nat, toa};
+use super::{account, cross, forward, fragment, full_nat, packet, toa};
 use crate::family::Family;
 use crate::maps::fragments;
-use crate::maps::reals::{Chosen, Entry};
-use crate::maps::replies::RecordAt;
+use crate::maps::reals::Chosen;
+use crate::maps::replies::{RecordAt, Row};
 
 /// Hands the packet to the daemon's helper. Returns the verdict.
 #[inline(always)]
@@ -30,16 +32,48 @@ pub(crate) fn hand_over(ctx: *mut xdp_md, frame: &Frame, tag: u64) -> Verdict {
     Verdict::ToHelper
 }
 
-/// Translates the packet for its real. The verdict of one that goes.
+/// Translates the packet for its real and sends it there. Returns the verdict that its life ends with.
 #[inline(always)]
-pub(crate) fn translate<F: Family>(
+pub(crate) fn send<F: Family>(
     ctx: *mut xdp_md,
-    frame: &Frame,
     flow: &Flow<F::Header>,
     real: Chosen,
     stand: Stand,
-) -> Result<Verdict, Verdict> {
-    if real.entry.way().method() == method::FULL_NAT {
+    is_first_fragment: bool,
+) -> Verdict {
+    if real.entry.end().options() & option::HELPER != 0 {
+        return hand_over(ctx, &packet(ctx), handed::FROM_CLIENT);
+    }
+    let (length, fits) = (F::length(&flow.ip), fits::<F>(real));
+    if length > fits {
+        return forward::tell_too_big(ctx, stand, fits);
+    }
+    if is_first_fragment && real.way.method() == method::NAT {
+        fragment::remember(ctx, stand, real.number, 0);
+    }
+    if let Err(verdict) = translate::<F>(ctx, flow, real, stand) {
+        return verdict;
+    }
+    leave(ctx, real, length)
+}
+
+/// Writes both MACs, counts, and says which way the translated packet goes.
+#[inline(always)]
+pub(crate) fn leave(ctx: *mut xdp_md, real: Chosen, length: u32) -> Verdict {
+    if let Err(verdict) = forward::write_macs(&packet(ctx), real.entry, real.way) {
+        return verdict;
+    }
+    account::carried(real.number, length);
+    if forward::came_in_by(ctx, real.entry.ifindex()) {
+        return Verdict::Nat;
+    }
+    helpers::redirect(real.entry.ifindex());
+    Verdict::NatRedirect
+}
+
+#[inline(always)]
+fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, stand: Stand) -> Result<(), Verdict> {
+    if real.way.method() == method::FULL_NAT {
         return full_nat::translate::<F>(ctx, stand);
     }
     let port = real.entry.end().port();
@@ -47,8 +81,27 @@ pub(crate) fn translate<F: Family>(
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
     let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
-    rewrite::<F>(frame, stand.offset(), &flow.ip, &change)?;
-    Ok(Verdict::Nat)
+    rewrite::<F>(&packet(ctx), stand.offset(), &flow.ip, &change)
+}
+
+/// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
+#[inline(always)]
+pub(crate) fn translate_fragment<F: Family>(
+    frame: &Frame,
+    stand: Stand,
+    ip: &F::Header,
+    real: Chosen,
+    row: Row,
+) -> Result<(), Verdict> {
+    let mut change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: None };
+    if real.way.method() == method::FULL_NAT {
+        let record = row.record();
+        if Ends(record.ends()).is_v6() != F::IS_V6 || record.real() != real.number as u32 {
+            return Err(Verdict::NatUnsuited);
+        }
+        change.source = Some(F::address(record.destination()));
+    }
+    F::translate(frame, stand.offset(), ip, &change)
 }
 
 /// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
@@ -66,11 +119,12 @@ pub(crate) fn rewrite<F: Family>(
 
 /// Bytes of the largest packet that fits the way to the real once it is translated.
 #[inline(always)]
-pub(crate) fn fits<F: Family>(real: Entry) -> u32 {
-    match (F::IS_V6, real.end().is_v6()) {
-        (false, true) => real.way().mtu().saturating_sub(cross::GROWTH),
-        (true, false) => real.way().mtu() + cross::GROWTH,
-        _ => real.way().mtu(),
+fn fits<F: Family>(real: Chosen) -> u32 {
+    let mtu = real.way.mtu();
+    match (F::IS_V6, real.entry.end().is_v6()) {
+        (false, true) => mtu.saturating_sub(cross::GROWTH),
+        (true, false) => mtu + cross::GROWTH,
+        _ => mtu,
     }
 }
 
