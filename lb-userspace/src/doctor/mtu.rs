@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::types::{RealView, ServiceView};
 use crate::model::{Method, Protocol, ServiceKey, word::words};
@@ -27,7 +27,7 @@ words! {
 }
 
 /// What `xvs doctor mtu` says.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MtuReport {
     /// Bytes of the packet in question, from the IP header on.
     pub packet: u32,
@@ -38,7 +38,7 @@ pub struct MtuReport {
 }
 
 /// One real of one service.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MtuFinding {
     /// The service.
     pub service: ServiceKey,
