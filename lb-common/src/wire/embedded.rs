@@ -4,7 +4,7 @@
 //! connection are found as for those.
 
 use super::parse::Flow;
-use super::transport::{TCP, Transport, UDP};
+use super::transport::{SCTP, TCP, Transport, UDP};
 use super::{Packet, View, ipv4, ipv6};
 use crate::abi::verdict::Verdict;
 
@@ -66,7 +66,7 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
 /// Ports turned round.
 #[inline(always)]
 fn transport<P: Packet>(packet: &P, offset: usize, protocol: u8) -> Result<Transport, Verdict> {
-    if !matches!(protocol, TCP | UDP) {
+    if !matches!(protocol, TCP | UDP | SCTP) {
         return Err(Verdict::IcmpMalformed);
     }
     let ports = packet.view::<8>(offset).ok_or(Verdict::IcmpMalformed)?.raw_u32::<0>();

@@ -17,7 +17,7 @@ pub struct Flow<H> {
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<H> {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     Flow(Flow<H>),
     /// The first fragment of TCP or UDP, with all of the transport header.
     FirstFragment(Flow<H>),
@@ -32,7 +32,7 @@ pub trait Then<H> {
     /// What comes out of it.
     type Out;
 
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     fn flow(self, flow: Flow<H>) -> Result<Self::Out, Verdict>;
     /// The first fragment of TCP or UDP, with all of the transport header. A method of its own, so that whole packets carry no mark.
     fn first_fragment(self, flow: Flow<H>) -> Result<Self::Out, Verdict>;

@@ -13,10 +13,11 @@ use lb_common::wire::translate_icmp::{self, Embedded};
 use lb_common::wire::transport::{TCP, UDP};
 use lb_common::wire::tunnel::{self, Inner};
 use lb_common::wire::{Packet, View, ipv4, ipv6};
+use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
-use crate::maps::{connections, services, settings};
+use crate::maps::{connections, limits, services, settings};
 use crate::stage::schedule;
 
 /// An address family as the stages see it.
@@ -71,6 +72,9 @@ pub(crate) trait Family: Sized {
     fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
     /// The record is of answers with these addresses.
     fn has_addresses(record: RecordAt, source: Self::Address, destination: Self::Address) -> bool;
+    /// The same header, of which the verifier no longer knows by which way through the parser it came: it walks what follows once, and
+    /// not once for each number of extension headers, tags and protocols.
+    fn settled(ip: &Self::Header) -> Self::Header;
     /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers.
     fn plain(packet: &Frame, offset: usize, ip: &Self::Header) -> Option<Self::Header>;
     /// Translates the packet at an offset.
@@ -202,6 +206,11 @@ impl Family for V4 {
         record.destination_0() == u64::from(destination) && record.source_0() == u64::from(source)
     }
     #[inline(always)]
+    fn settled(ip: &ipv4::Header) -> ipv4::Header {
+        let (payload, protocol) = settle(ip.payload, ip.protocol);
+        ipv4::Header { payload, protocol, ..*ip }
+    }
+    #[inline(always)]
     fn plain(packet: &Frame, offset: usize, ip: &ipv4::Header) -> Option<ipv4::Header> {
         let view = packet.view::<{ ipv4::HEADER }>(offset)?;
         let length = usize::from(view.u8::<0>() & 0x0f) * 4;
@@ -219,7 +228,8 @@ impl Family for V4 {
         change: &Change<u32>,
         embedded: &Embedded<u32>,
     ) -> Result<(), Verdict> {
-        translate_icmp::v4(packet, offset, ip, change, embedded)
+        let ip = ipv4::Header { payload: unproven(ip.payload), ..*ip };
+        translate_icmp::v4(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
     fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
@@ -330,6 +340,11 @@ impl Family for V6 {
             && record.source_0() == source[0]
     }
     #[inline(always)]
+    fn settled(ip: &ipv6::Header) -> ipv6::Header {
+        let (payload, protocol) = settle(ip.payload, ip.protocol);
+        ipv6::Header { payload, protocol, ..*ip }
+    }
+    #[inline(always)]
     fn plain(packet: &Frame, offset: usize, ip: &ipv6::Header) -> Option<ipv6::Header> {
         let protocol = packet.view::<{ ipv6::HEADER }>(offset)?.u8::<6>();
         if !matches!(protocol, TCP | UDP) {
@@ -349,10 +364,29 @@ impl Family for V6 {
         change: &Change<[u64; 2]>,
         embedded: &Embedded<[u64; 2]>,
     ) -> Result<(), Verdict> {
-        translate_icmp::v6(packet, offset, ip, change, embedded)
+        let ip = ipv6::Header { payload: unproven(ip.payload), ..*ip };
+        translate_icmp::v6(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
     fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2], target.0, opening)
     }
+}
+
+#[inline(always)]
+fn settle(payload: usize, protocol: u8) -> (usize, u8) {
+    let both = limits::forgotten(payload as u64 | u64::from(protocol) << 16);
+    (unproven((both & 0xffff) as usize), (both >> 16) as u8)
+}
+
+/// An offset of which the compiler knows nothing: where it can prove that a header is inside the frame, since one behind it is, it leaves
+/// the comparison out that the verifier wants to see. 15 bits: two chains of seven extension headers of 2 kB each stay below.
+#[inline(always)]
+fn unproven(offset: usize) -> usize {
+    masked::<0x7fff>(offset as u32) as usize
+}
+
+#[inline(always)]
+fn unproven_embedded<A: Copy>(embedded: &Embedded<A>) -> Embedded<A> {
+    Embedded { offset: unproven(embedded.offset), ports_offset: unproven(embedded.ports_offset), ..*embedded }
 }

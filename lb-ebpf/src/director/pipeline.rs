@@ -38,8 +38,12 @@ pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
     }
 }
 
+/// What the kernel is to do with a packet that goes to its real. A byte, as the verdict is: the compiler keeps a result of two bytes in
+/// two registers, but packs one of a byte and a word into one and takes it apart again, ten instructions a packet.
+type ActionNumber = u8;
+
 #[inline(always)]
-fn frame(ctx: *mut xdp_md) -> Result<u8, Verdict> {
+fn frame(ctx: *mut xdp_md) -> Result<ActionNumber, Verdict> {
     let packet = crate::stage::packet(ctx);
     let link = ethernet::parse(&packet)?;
     match link.ethertype {
@@ -50,7 +54,7 @@ fn frame(ctx: *mut xdp_md) -> Result<u8, Verdict> {
 }
 
 #[inline(always)]
-fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<u8, Verdict> {
+fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<ActionNumber, Verdict> {
     let stand = Stand::new(offset, F::IS_V6);
     let bound = F::parse(packet, offset, Parsed::<F> { ctx, stand, family: PhantomData })?;
     send::<F>(ctx, packet, &bound, stand)
@@ -125,14 +129,14 @@ fn balance<F: Family>(
 }
 
 #[inline(always)]
-fn send<F: Family>(ctx: *mut xdp_md, packet: &Frame, bound: &Bound, stand: Stand) -> Result<u8, Verdict> {
+fn send<F: Family>(ctx: *mut xdp_md, packet: &Frame, bound: &Bound, stand: Stand) -> Result<ActionNumber, Verdict> {
     let Bound { real, length, hash } = *bound;
     let verdict = forward::to_real::<F>(ctx, packet, length, real, hash, stand)?;
     if forward::came_in_by(ctx, real.entry.ifindex()) {
         account::forwarded(real.number, length, verdict);
-        Ok(xdp_action::XDP_TX as u8)
+        Ok(xdp_action::XDP_TX as ActionNumber)
     } else {
         account::forwarded(real.number, length, verdict.redirected());
-        Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()) as u8)
+        Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()) as ActionNumber)
     }
 }

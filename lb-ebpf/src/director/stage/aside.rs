@@ -10,6 +10,7 @@ use lb_common::algo::{checksum, hash};
 use lb_common::sched;
 use lb_common::table;
 use lb_common::wire::embedded::ERROR_HEADER;
+use lb_common::wire::parse::Flow;
 use lb_common::wire::transport::{ICMP, ICMPV6, is_icmp_error, is_icmpv6_error};
 use lb_common::wire::{Packet, View, ethernet, icmp, ipv4, ipv6};
 use lb_ebpf::immediate::masked;
@@ -77,13 +78,14 @@ fn aside_v4(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32),
     let at = stand.offset();
     // First of all: behind a look at a place that varies, the compiler would leave this one's comparison out, which the verifier wants.
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    let ip = ipv4::parse(frame, at)?;
+    let ip = V4::settled(&ipv4::parse(frame, at)?);
     if ip.protocol != ICMP {
         return Err(Verdict::NotTransport);
     }
     let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
     if is_icmp_error(header.u8::<0>()) {
         let flow = lb_common::wire::embedded::v4(frame, ip.payload + ERROR_HEADER)?;
+        let flow = Flow { ip: V4::settled(&flow.ip), ..flow };
         // An error about a packet that this address has not sent is forged, or astray.
         if flow.ip.destination != ip.destination {
             return Err(Verdict::IcmpForged);
@@ -117,13 +119,14 @@ fn aside_v4(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32),
 fn aside_v6(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32), Verdict> {
     let at = stand.offset();
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    let ip = ipv6::parse(frame, at)?;
+    let ip = V6::settled(&ipv6::parse(frame, at)?);
     if ip.protocol != ICMPV6 {
         return Err(Verdict::NotTransport);
     }
     let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
     if is_icmpv6_error(header.u8::<0>()) {
         let flow = lb_common::wire::embedded::v6(frame, ip.payload + ERROR_HEADER)?;
+        let flow = Flow { ip: V6::settled(&flow.ip), ..flow };
         if flow.ip.destination[0] != ip.destination[0] || flow.ip.destination[1] != ip.destination[1] {
             return Err(Verdict::IcmpForged);
         }

@@ -14,8 +14,8 @@ use lb_common::abi::fragment::Value;
 use lb_common::abi::real::{disposition, method};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
-use lb_common::wire::transport::{TCP, TCP_HEADER, UDP, UDP_HEADER};
-use lb_common::wire::{Packet, View, ipv4, ipv6};
+use lb_common::wire::transport::{SCTP, TCP, TCP_HEADER, UDP, UDP_HEADER};
+use lb_common::wire::{Packet, View, ipv4, ipv6, sctp};
 use lb_ebpf::helpers;
 use lb_ebpf::packet::Frame;
 
@@ -143,6 +143,7 @@ fn place<F: Family>(
     let header = match fragment.protocol {
         TCP => TCP_HEADER as u32,
         UDP => UDP_HEADER as u32,
+        SCTP => sctp::LEAST as u32,
         // The kernel's, as whole packets of these are.
         _ => return Err(Verdict::NotTransport),
     };

@@ -54,8 +54,8 @@ pub extern "C" fn xvs_full_nat_v6(ctx: *mut xdp_md, stand: u64) -> u32 {
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(ctx, stand)?;
     let frame = packet(ctx);
-    let flow = super::flow::<F>(&frame, stand.offset())?;
     let target = service::lookup::<F>(&flow).ok_or(Verdict::NotAService)?;
     let place = connection::Place::<F>::of(F::key(&flow), target.service());
     let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;

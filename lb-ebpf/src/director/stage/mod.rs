@@ -8,6 +8,7 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
+use self::tunnel::Stand;
 use crate::family::Family;
 
 pub(crate) mod account;
@@ -36,10 +37,11 @@ pub(crate) fn packet(ctx: *mut xdp_md) -> Frame {
     unsafe { Frame::new(ctx) }
 }
 
-/// Reads the packet at an offset once more, for functions that run by themselves. Not for the hit path: see [`Then`].
+/// Reads the packet at `stand` once more, for functions that run by themselves. Not for the hit path: see [`Then`].
 #[inline(always)]
-pub(crate) fn flow<F: Family>(frame: &Frame, offset: usize) -> Result<Flow<F::Header>, Verdict> {
-    F::parse(frame, offset, Again::<F>(PhantomData))
+pub(crate) fn flow<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Flow<F::Header>, Verdict> {
+    let Flow { ip, transport } = F::parse(&packet(ctx), stand.offset(), Again::<F>(PhantomData))?;
+    Ok(Flow { ip: F::settled(&ip), transport })
 }
 
 struct Again<F>(PhantomData<F>);

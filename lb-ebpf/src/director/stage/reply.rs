@@ -202,7 +202,7 @@ pub extern "C" fn xvs_across(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
 
 #[inline(always)]
 fn across<F: Family, C: Family>(ctx: *mut xdp_md, stand: Stand, row: Row) -> Result<(), Verdict> {
-    let flow = super::flow::<F>(&packet(ctx), stand.offset())?;
+    let flow = super::flow::<F>(ctx, stand)?;
     let answered = Answered { row, record: row.record(), word: row.word() };
     let answer = of_connection::<C>(&answered).ok_or(Verdict::NotAService)?;
     let fits = if C::IS_V6 { answer.mtu.saturating_sub(cross::GROWTH) } else { answer.mtu + cross::GROWTH };
@@ -263,7 +263,6 @@ pub extern "C" fn xvs_answered_syn(ctx: *mut xdp_md, stand: u64, row: u64) -> u3
 /// Sequence number of a TCP packet, raw.
 #[inline(always)]
 fn sequence<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Option<u32> {
-    let frame = packet(ctx);
-    let flow = super::flow::<F>(&frame, stand.offset()).ok()?;
-    Some(frame.view::<TCP_HEADER>(F::payload(&flow.ip))?.raw_u32::<4>())
+    let flow = super::flow::<F>(ctx, stand).ok()?;
+    Some(packet(ctx).view::<TCP_HEADER>(F::payload(&flow.ip))?.raw_u32::<4>())
 }

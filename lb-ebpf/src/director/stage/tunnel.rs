@@ -114,7 +114,7 @@ fn put_v6<F: Family>(ctx: *mut xdp_md, real: Entry, shim: &Shim, entropy: u32, a
 
 /// The sum of the packet's words, if the packet says it.
 #[inline(always)]
-fn carried<F: Family>(frame: &Frame, at: usize) -> Option<u32> {
+fn carried<F: Family>(frame: &Frame, at: usize) -> Option<u64> {
     if F::IS_V6 { sum_v6(frame, at) } else { sum_v4(frame, at) }
 }
 
