@@ -41,6 +41,7 @@ mod fragments;
 mod hashing;
 mod health;
 mod hold;
+mod local;
 mod matrix;
 mod nat;
 mod neighbours;

@@ -10,7 +10,7 @@ use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
 use lb_common::wire::translate::{self, Change};
 use lb_common::wire::translate_icmp::{self, Embedded};
-use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 use lb_common::wire::tunnel::{self, Inner};
 use lb_common::wire::{Packet, View, ipv4, ipv6};
 use lb_ebpf::immediate::masked;
@@ -75,7 +75,8 @@ pub(crate) trait Family: Sized {
     /// The same header, of which the verifier no longer knows by which way through the parser it came: it walks what follows once, and
     /// not once for each number of extension headers, tags and protocols.
     fn settled(ip: &Self::Header) -> Self::Header;
-    /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers.
+    /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers, and for SCTP,
+    /// whose checksum is more work.
     fn plain(packet: &Frame, offset: usize, ip: &Self::Header) -> Option<Self::Header>;
     /// Translates the packet at an offset.
     fn translate(
@@ -85,6 +86,13 @@ pub(crate) trait Family: Sized {
         change: &Change<Self::Address>,
     ) -> Result<(), Verdict>;
 
+    /// Translates the packet at an offset, SCTP or any other, for functions that are out of line.
+    fn translate_any(
+        packet: &Frame,
+        offset: usize,
+        ip: &Self::Header,
+        change: &Change<Self::Address>,
+    ) -> Result<(), Verdict>;
     /// Translates the ICMP error at an offset.
     fn translate_icmp(
         packet: &Frame,
@@ -214,11 +222,22 @@ impl Family for V4 {
     fn plain(packet: &Frame, offset: usize, ip: &ipv4::Header) -> Option<ipv4::Header> {
         let view = packet.view::<{ ipv4::HEADER }>(offset)?;
         let length = usize::from(view.u8::<0>() & 0x0f) * 4;
+        if view.u8::<9>() == SCTP {
+            return None;
+        }
         Some(ipv4::Header { protocol: view.u8::<9>(), payload: offset + length, ..*ip })
     }
     #[inline(always)]
     fn translate(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
         translate::v4(packet, offset, ip, change)
+    }
+    #[inline(always)]
+    fn translate_any(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+        let ip = ipv4::Header { payload: unproven(ip.payload), ..*ip };
+        if ip.protocol == SCTP {
+            return translate::v4_sctp(packet, unproven(offset), &ip, change);
+        }
+        translate::v4(packet, unproven(offset), &ip, change)
     }
     #[inline(always)]
     fn translate_icmp(
@@ -355,6 +374,19 @@ impl Family for V6 {
     #[inline(always)]
     fn translate(packet: &Frame, offset: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
         translate::v6(packet, offset, ip, change)
+    }
+    #[inline(always)]
+    fn translate_any(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv6::Header,
+        change: &Change<[u64; 2]>,
+    ) -> Result<(), Verdict> {
+        let ip = ipv6::Header { payload: unproven(ip.payload), ..*ip };
+        if ip.protocol == SCTP {
+            return translate::v6_sctp(packet, unproven(offset), &ip, change);
+        }
+        translate::v6(packet, unproven(offset), &ip, change)
     }
     #[inline(always)]
     fn translate_icmp(

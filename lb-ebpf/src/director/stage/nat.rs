@@ -1,6 +1,6 @@
 //! Address translation on the way in: the destination becomes the real's address and port (NAT), and with full NAT the source becomes
 //! one of the director's own. The way back is in [`super::reply`], the record that leads there is made in [`super::tie`].
-#![expect(unsafe_code, reason = "the interface that the frame came in by is read from the context")]
+#![expect(unsafe_code, reason = "the ingress interface is read from the context; a global function needs a name")]
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
@@ -18,7 +18,7 @@ use lb_ebpf::packet::Frame;
 use super::tie::{TIED, xvs_tie};
 use super::tunnel::Stand;
 use super::{account, cross, forward, fragment, full_nat, packet, toa};
-use crate::family::Family;
+use crate::family::{Family, V4, V6};
 use crate::maps::fragments;
 use crate::maps::reals::Chosen;
 use crate::maps::replies::{RecordAt, Row};
@@ -81,7 +81,7 @@ fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, 
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
     let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
-    rewrite::<F>(&packet(ctx), stand.offset(), &flow.ip, &change)
+    rewrite::<F>(ctx, stand, &flow.ip, &change, By::real(real.number))
 }
 
 /// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
@@ -105,16 +105,93 @@ pub(crate) fn translate_fragment<F: Family>(
 }
 
 /// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
-/// make the verifier walk all of it once for each number of extension headers.
+/// make the verifier walk all of it once for each number of extension headers. `by` says the same as `change`.
 #[inline(always)]
 pub(crate) fn rewrite<F: Family>(
-    frame: &Frame,
-    offset: usize,
+    ctx: *mut xdp_md,
+    stand: Stand,
     ip: &F::Header,
     change: &Change<F::Address>,
+    by: By,
 ) -> Result<(), Verdict> {
-    let ip = F::plain(frame, offset, ip).ok_or(Verdict::NatUnsuited)?;
-    F::translate(frame, offset, &ip, change)
+    let frame = packet(ctx);
+    match F::plain(&frame, stand.offset(), ip) {
+        Some(ip) => F::translate(&frame, stand.offset(), &ip, change),
+        None => translate_any(ctx, stand, by),
+    }
+}
+
+/// By what a packet is translated, in one register.
+#[derive(Clone, Copy)]
+pub(crate) struct By(u64);
+
+impl By {
+    const RECORD: u64 = 1 << 32;
+    const ANSWER: u64 = 1 << 33;
+
+    /// NAT: the real with this number is its destination.
+    #[inline(always)]
+    pub(crate) fn real(number: u64) -> Self {
+        Self(number)
+    }
+    /// Full NAT: the record has both ends.
+    #[inline(always)]
+    pub(crate) fn to_real(row: Row) -> Self {
+        Self(u64::from(row.number()) | Self::RECORD)
+    }
+    /// The packet is the answer that the record is about.
+    #[inline(always)]
+    pub(crate) fn answer(row: Row) -> Self {
+        Self(u64::from(row.number()) | Self::RECORD | Self::ANSWER)
+    }
+}
+
+/// Translates a packet whose ports do not follow a plain IP header, or whose checksum is more work: [`Family::plain`] has none of it.
+#[inline(always)]
+pub(crate) fn translate_any(ctx: *mut xdp_md, stand: Stand, by: By) -> Result<(), Verdict> {
+    match xvs_translate(ctx, stand.0, by.0) {
+        TRANSLATED => Ok(()),
+        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+    }
+}
+
+/// What [`xvs_translate`] returns of a packet that is translated: above every verdict.
+const TRANSLATED: u32 = 1 << 31;
+
+/// Translates the packet at `stand` as [`By`] says. Returns [`TRANSLATED`] or the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
+    let stand = Stand(stand);
+    let result = if stand.is_v6() { run::<V6>(ctx, stand, by) } else { run::<V4>(ctx, stand, by) };
+    match result {
+        Ok(()) => TRANSLATED,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(ctx, stand)?;
+    let old = flow.transport.ports;
+    let (source, destination, new) = if by & By::RECORD == 0 {
+        let real = Chosen::of(by as u32).entry;
+        let port = real.end().port();
+        let new = if port == 0 { old } else { Ports::to(old, port).new };
+        // The source becomes itself: kernel 6.1 would see an address read that was not written on the other way.
+        (F::source(&flow.ip), F::address(real.address()), new)
+    } else {
+        let record = Row::of(by as u32).record();
+        if by & By::ANSWER != 0 {
+            let (client, ports) = F::client_end(F::key_of(record.key()));
+            (F::address(record.virtual_address()), client, ports.rotate_left(16))
+        } else {
+            let ports = Ends(record.ends()).ports();
+            (F::address(record.destination()), F::address(record.source()), ports.rotate_left(16))
+        }
+    };
+    let change = Change { source: Some(source), destination: Some(destination), ports: Some(Ports { old, new }) };
+    F::translate_any(&packet(ctx), stand.offset(), &flow.ip, &change)
 }
 
 /// Bytes of the largest packet that fits the way to the real once it is translated.
