@@ -10,7 +10,7 @@ use lb_userspace::doctor::mtu::{Fit, MtuFinding, MtuReport};
 use crate::nat;
 use crate::stage::{self, Stage};
 use crate::transfer::Body;
-use crate::ways::{FULL_NAT, NAT_TWO_ARM, TUNNELS, Way};
+use crate::ways::{FULL_NAT, NAT, TUNNELS, Way};
 
 const PAIRS: [(Family, Family); 4] =
     [(Family::V4, Family::V4), (Family::V4, Family::V6), (Family::V6, Family::V4), (Family::V6, Family::V6)];
@@ -98,11 +98,11 @@ fn doctor_mtu_is_content_with_wider_links() {
 #[test]
 fn doctor_mtu_knows_what_translation_adds() {
     stage::with("doctor-nat", Plan::two_arm(1).every_link(CLIENT_MTU), |stage| {
-        let locals = nat::director(FULL_NAT);
+        let locals = nat::director(stage, FULL_NAT);
         let (toa, clamped) = (format!("{locals}toa = true\n"), format!("{locals}clamp_mss = true\n"));
         let (v4, v6) = (Family::V4, Family::V6);
         for (way, director, client, real, overhead, result) in [
-            (NAT_TWO_ARM, &locals, v4, v4, 0, Fit::Fits),
+            (NAT, &locals, v4, v4, 0, Fit::Fits),
             (FULL_NAT, &locals, v6, v6, 0, Fit::Fits),
             (FULL_NAT, &locals, v6, v4, -20, Fit::Fits),
             (FULL_NAT, &locals, v4, v6, 20, Fit::TooLong),
