@@ -70,7 +70,8 @@ fn doctor_mtu_finds_tunnels_without_room() {
 /// before would do as well.
 fn announce(stage: &Stage, client: Family, advmss: Option<&str>) {
     let family = if client == Family::V4 { "-4" } else { "-6" };
-    let (via, real) = (FAR.address(client, ROUTER_NUMBER).to_string(), stage.cluster.topology().netns("real1").unwrap());
+    let (via, real) =
+        (FAR.address(client, ROUTER_NUMBER).to_string(), stage.cluster.topology().netns("real1").unwrap());
     let mut words = vec!["ip", family, "route", "replace", "default", "via", &via];
     if let Some(advmss) = advmss {
         words.extend(["advmss", advmss]);
