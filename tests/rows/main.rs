@@ -20,6 +20,7 @@ mod nat_tcp;
 mod openings;
 mod parse;
 mod schedulers;
+mod sctp;
 mod services;
 mod table;
 mod tcp;
