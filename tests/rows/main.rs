@@ -14,6 +14,7 @@ mod icmp;
 mod miss;
 mod mtu;
 mod nat;
+mod nat_portless;
 mod nat_refused;
 mod nat_table;
 mod nat_tcp;

@@ -121,6 +121,28 @@ fn ipv4_options_stay() {
     }
 }
 
+/// In front of the transport header, which is then found by walking them.
+#[test]
+fn ipv6_extension_headers_stay() {
+    let eight = [0, 1, 4, 0, 0, 0, 0];
+    for side in [&SIDES[5], &SIDES[8]] {
+        let mut director = side.director(Options::default());
+        let sent = side.begin(&mut director);
+        for packet in [side.packet(ACK), answer(&sent.frame, ACK)] {
+            for kinds in [&[0][..], &[60], &[43], &[0, 60], &[60, 51]] {
+                let packet = kinds.iter().fold(packet.clone(), |packet, kind| {
+                    packet.extension(*kind, if *kind == 51 { &[4; 23][..] } else { &eight })
+                });
+                for length in [0, 3, 1200] {
+                    let sent = director.send(&packet.clone().payload(&vec![9; length]).build());
+                    assert!(matches!(sent.verdict, Nat | Reply), "{kinds:?}: {:?}", sent.verdict);
+                    assert!(is_right(&sent.frame));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn out_of_another_interface() {
     for side in &SIDES {

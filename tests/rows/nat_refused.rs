@@ -1,14 +1,12 @@
 //! Packets that are not translated: spent hops, too long for their way, headers that lie or cannot be followed.
 
-use lb_common::abi::service::scheduler::RR;
 use lb_common::abi::verdict::Verdict::*;
-use lb_tests::director::{Director, Options, nat};
+use lb_tests::director::Options;
 use lb_tests::expect;
-use lb_tests::packet::{ACK, Packet, SYN, cut, spoil};
+use lb_tests::packet::{ACK, cut, spoil};
 use lb_tests::translated::{Parts, answer};
 
 use super::nat::SIDES;
-use super::{CLIENT, CLIENT6, VIP, VIP6};
 
 /// RFC 1812 section 5.3.1: what would arrive with none left goes no further.
 #[test]
@@ -116,36 +114,4 @@ fn ipv4_header_lengths_that_lie() {
         // The transport header would begin where there is nothing.
         assert_eq!(director.send(&spoil(&frame, 14, &[0x4f])).verdict, BadHeader);
     }
-}
-
-/// An ICMP error or fragment to the VIP of a translated service needs more than a new address: nothing goes half translated.
-#[test]
-fn fragments_and_icmp_errors() {
-    let mut director = Director::default();
-    director.service("udp://10.0.0.100:53", RR, 0, &[(nat("10.0.1.1:5353", 1), 1)]);
-    director.service("udp://[fd00::100]:53", RR, 0, &[(nat("[fd00::1:1]:5353", 2), 1)]);
-    let v4 = Packet::v4(CLIENT, VIP).fragment_word(0x2000).udp(4000, 53).payload(&[1; 1000]).build();
-    let v6 = Packet::v6(CLIENT6, VIP6).extension(44, &[0, 0, 1, 0, 0, 0, 9]).udp(4000, 53).payload(&[1; 1000]).build();
-    for frame in [v4, v6] {
-        assert_eq!(director.send(&frame).verdict, NatUnsuited);
-    }
-    assert_eq!(director.send(&Packet::v4(CLIENT, VIP).udp(4000, 53).build()).verdict, Nat);
-    let quoted = Packet::v4(VIP, CLIENT).udp(53, 4000).build();
-    let error = Packet::v4(CLIENT, VIP).icmp(3, 3).payload(&quoted[14..]).build();
-    assert_eq!(director.send(&error).verdict, NatUnsuited);
-}
-
-/// IPv6 extension headers in front of the transport header.
-#[test]
-fn extension_headers() {
-    let eight = [0, 1, 4, 0, 0, 0, 0];
-    let side = &SIDES[5];
-    let mut director = side.director(Options::default());
-    let at_real = side.begin(&mut director).frame;
-    for packet in [side.packet(ACK), answer(&at_real, ACK)] {
-        for kind in [0, 60] {
-            assert_eq!(director.send(&packet.clone().extension(kind, &eight).build()).verdict, NatUnsuited);
-        }
-    }
-    assert_eq!(director.send(&side.packet(SYN).build()).verdict, Nat);
 }

@@ -8,6 +8,7 @@ use lb_userspace::dataplane::tables::Tables;
 use lb_userspace::model::ServiceKey;
 
 use crate::packet::{ACK, RST, SYN};
+use crate::portless::{Shape, Whole, fragment, icmp_error, shape};
 use crate::translated::{Ends, Parts, TCP, Translation, ends, translated};
 
 /// A connection through address translation.
@@ -32,6 +33,8 @@ pub struct Conversations {
     by_answer: BTreeMap<Ends, Conversation>,
     /// Ends of the answers by those of the client's packets.
     answers: BTreeMap<Ends, Ends>,
+    /// Ends of the answers by packets whose first fragment went, to the real or from it.
+    fragments: BTreeMap<Whole, Ends>,
     /// Bytes of the largest IP packet that takes the way to clients.
     client_mtu: u32,
 }
@@ -39,7 +42,7 @@ pub struct Conversations {
 impl Conversations {
     /// None so far.
     pub fn new(client_mtu: u32) -> Self {
-        Self { by_answer: BTreeMap::new(), answers: BTreeMap::new(), client_mtu }
+        Self { by_answer: BTreeMap::new(), answers: BTreeMap::new(), fragments: BTreeMap::new(), client_mtu }
     }
 
     /// The frame that must go to the real, and remembers what its answers become.
@@ -52,6 +55,28 @@ impl Conversations {
         tables: &Tables,
     ) -> Vec<u8> {
         let real = tables.real(tables.services()[&of.0].reals[&of.1]).expect("a real");
+        let link = [real.destination_mac, real.source_mac].concat().try_into().expect("twelve bytes");
+        match shape(input) {
+            Shape::Later(whole) => {
+                let answer = self.fragments[&whole];
+                assert_eq!(
+                    (self.by_answer[&answer].service, self.by_answer[&answer].real),
+                    of,
+                    "as its first fragment"
+                );
+                return fragment(input, link, [answer.destination.ip(), answer.source.ip()], output);
+            }
+            Shape::Error { about, .. } => {
+                let answer =
+                    *self.answers.get(&about.reversed()).unwrap_or_else(|| panic!("nobody has sent {about:?}"));
+                let conversation = &self.by_answer[&answer];
+                assert_eq!((conversation.service, conversation.real), of, "the error is about that real's packet");
+                assert!(is_live(conversation, tables), "an error about a connection that is over: {conversation:?}");
+                let source = if real.method == method::NAT { ends(input).source.ip() } else { answer.destination.ip() };
+                return icmp_error(input, link, [source, answer.source.ip()], answer, output);
+            }
+            Shape::First(_) | Shape::Ported => {}
+        }
         let client = ends(input);
         let known = self.answers.get(&client).copied().filter(|_| !is_new);
         let source = match known {
@@ -64,22 +89,44 @@ impl Conversations {
         if known.is_none() {
             self.begin(client, to.reversed(), of, tables);
         }
+        if let Shape::First(whole) = shape(input) {
+            self.fragments.insert(whole, to.reversed());
+        }
         let conversation =
             self.by_answer.get_mut(&to.reversed()).expect("a connection keeps its real and its local end");
-        let link = turned(input);
-        conversation.links.retain(|known| *known != link);
-        conversation.links.push(link);
+        let back = turned(input);
+        conversation.links.retain(|known| *known != back);
+        conversation.links.push(back);
         let option = address_option(input, &real, conversation).unwrap_or_default();
-        let link = [real.destination_mac, real.source_mac].concat().try_into().expect("twelve bytes");
         let segment_limit = segment_limit(input, &real, client, self.client_mtu);
         translated(input, &Translation { link, to, option, segment_limit }, output)
     }
 
     /// The frame that must go to the client, and the conversation that it is of.
     pub fn to_client(&mut self, input: &[u8], output: &[u8], tables: &Tables) -> (Vec<u8>, Conversation) {
-        let answer = ends(input);
+        let of = shape(input);
+        let answer = match of {
+            Shape::Later(whole) => self.fragments[&whole],
+            Shape::Error { about, .. } => about.reversed(),
+            Shape::First(_) | Shape::Ported => ends(input),
+        };
         let conversation = self.by_answer.get_mut(&answer).unwrap_or_else(|| panic!("nobody awaits {answer:?}"));
         assert!(is_live(conversation, tables), "an answer on a connection that is over: {conversation:?}");
+        let latest = conversation.links.last().expect("the client has sent something");
+        let link = *conversation.links.iter().find(|link| output[..12] == link[..]).unwrap_or(latest);
+        let to = conversation.client.reversed();
+        let addresses = [to.source.ip(), to.destination.ip()];
+        match of {
+            Shape::Later(_) => return (fragment(input, link, addresses, output), conversation.clone()),
+            Shape::Error { .. } => {
+                let frame = icmp_error(input, link, addresses, conversation.client, output);
+                return (frame, conversation.clone());
+            }
+            Shape::First(whole) => {
+                self.fragments.insert(whole, answer);
+            }
+            Shape::Ported => {}
+        }
         let real = tables.real(tables.services()[&conversation.service].reals[&conversation.real]).expect("a real");
         let parts = Parts::of(input);
         let segment = parts.segment(input);
@@ -87,10 +134,7 @@ impl Conversations {
             let sequence = u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]);
             conversation.first_acknowledgement = Some(sequence.wrapping_add(1));
         }
-        let latest = conversation.links.last().expect("the client has sent something");
-        let link = *conversation.links.iter().find(|link| output[..12] == link[..]).unwrap_or(latest);
         let segment_limit = segment_limit(input, &real, conversation.client, self.client_mtu);
-        let to = conversation.client.reversed();
         let frame = translated(input, &Translation { link, to, option: Vec::new(), segment_limit }, output);
         (frame, conversation.clone())
     }
@@ -163,7 +207,7 @@ fn segment_limit(frame: &[u8], real: &Real, client: Ends, client_mtu: u32) -> Op
 }
 
 /// The client's address for the real: kind, length, port, address. None where it does not go along: not TCP, a SYN or RST, after the
-/// real's first data, and without room in the header (60 bytes) or on the way. Neither behind VLAN tags, IP options or extension headers,
+/// real's first data, and without room in the header (60 bytes) or on the way. Neither in fragments, nor behind VLAN tags, IP options or extension headers,
 /// nor between the families.
 fn address_option(frame: &[u8], real: &Real, conversation: &Conversation) -> Option<Vec<u8>> {
     let parts = Parts::of(frame);
@@ -171,6 +215,7 @@ fn address_option(frame: &[u8], real: &Real, conversation: &Conversation) -> Opt
     let client = conversation.client.source;
     let is_plain = parts.ip.offset == 14 && (parts.transport - 14) as u32 == header(client);
     if real.options & option::TOA == 0
+        || shape(frame) != Shape::Ported
         || parts.protocol != TCP
         || !is_plain
         || client.ip().is_ipv4() != (real.family == family::V4)

@@ -4,6 +4,7 @@
 //! - [`director`]: the director's program over tables of its own; every frame sent through it is checked against [`expect`].
 //! - [`expect`]: what a forwarded frame must look like, written from the RFCs without the code under test.
 //! - [`conversation`], [`translated`]: the same for address translation, in both directions.
+//! - [`portless`]: the same for packets without ports of their own, later fragments and ICMP errors.
 //! - [`reals`]: reals as rows write them.
 //! - [`row`]: one line of a table of cases.
 //! - [`decap`]: the real server's program.
@@ -16,6 +17,7 @@ pub mod decap;
 pub mod director;
 pub mod expect;
 pub mod packet;
+pub mod portless;
 pub mod program;
 pub mod reals;
 pub mod row;

@@ -1,17 +1,22 @@
-//! What a translated packet must look like, from RFC 3022, 7915 and 1624: put together anew from the packet that came in, its checksums
+//! What a translated packet must look like, from RFC 3022, 7915, 1624 and 9260: put together anew from the packet that came in, its checksums
 //! added up over all bytes, without the code under test.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::expect::{Located, locate};
-use crate::packet::{Packet, checksum};
+use crc::{CRC_32_ISCSI, Crc};
+
+use crate::packet::{Packet, checksum, chunk};
 
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 
-/// Both ends of a TCP or UDP packet.
+/// Protocol number of SCTP.
+pub const SCTP: u8 = 132;
+
+/// Both ends of a TCP, UDP or SCTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ends {
     /// Transport protocol number.
@@ -35,7 +40,7 @@ pub struct Translation {
     pub segment_limit: Option<u16>,
 }
 
-/// A TCP or UDP packet inside a frame.
+/// A TCP, UDP or SCTP packet inside a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
     /// The IP packet.
@@ -98,25 +103,25 @@ pub fn ends(frame: &[u8]) -> Ends {
     Parts::of(frame).ends(frame)
 }
 
-/// What a real sends back that got this frame: with these flags, if it is TCP.
+/// What a real sends back that got this frame: with these flags, if it is TCP, or a chunk of this type, if it is SCTP.
 pub fn answer(frame: &[u8], flags: u8) -> Packet {
     let Ends { protocol, source, destination } = ends(frame);
     let packet = Packet::new(destination.ip(), source.ip()).mac(frame[..6].try_into().expect("six bytes"));
-    if protocol == UDP {
-        packet.udp(destination.port(), source.port())
-    } else {
-        packet.tcp(destination.port(), source.port(), flags)
+    match protocol {
+        UDP => packet.udp(destination.port(), source.port()),
+        SCTP => packet.sctp(destination.port(), source.port(), &[&chunk(flags, &[0x5a; 17])]),
+        _ => packet.tcp(destination.port(), source.port(), flags),
     }
 }
 
-fn address(bytes: &[u8]) -> IpAddr {
+pub(crate) fn address(bytes: &[u8]) -> IpAddr {
     match <[u8; 4]>::try_from(bytes) {
         Ok(bytes) => bytes.into(),
         Err(_) => <[u8; 16]>::try_from(bytes).expect("sixteen bytes").into(),
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -146,7 +151,7 @@ fn checksum_at(protocol: u8) -> usize {
 
 /// RFC 1624: a checksum that was right is right, a wrong one as wrong as it was. 0 and 0xffff are the same number, so of a wrong one
 /// either will do: `came` is what did.
-fn carried_over(given: u16, right_before: u16, right_after: u16, came: u16) -> u16 {
+pub(crate) fn carried_over(given: u16, right_before: u16, right_after: u16, came: u16) -> u16 {
     if given == right_before {
         return right_after;
     }
@@ -155,9 +160,24 @@ fn carried_over(given: u16, right_before: u16, right_after: u16, came: u16) -> u
     if came % 0xffff == wanted { came } else { wanted }
 }
 
+/// The same of SCTP: as the sender would have it, if the one that came is right, otherwise as wrong (a CRC is linear).
+fn carried_over_crc(old: &[u8], new: &[u8]) -> [u8; 4] {
+    let crc = |segment: &[u8]| {
+        let zeroed = [&segment[..8], &[0; 4], &segment[12..]].concat();
+        Crc::<u32>::new(&CRC_32_ISCSI).checksum(&zeroed).to_le_bytes()
+    };
+    let (before, after) = (crc(old), crc(new));
+    std::array::from_fn(|byte| old[8 + byte] ^ before[byte] ^ after[byte])
+}
+
 /// A packet's transport checksum is the right one.
 pub fn is_right(frame: &[u8]) -> bool {
     let parts = Parts::of(frame);
+    if parts.protocol == SCTP {
+        let segment = parts.segment(frame);
+        let right = Crc::<u32>::new(&CRC_32_ISCSI).checksum(&[&segment[..8], &[0; 4], &segment[12..]].concat());
+        return segment[8..12] == right.to_le_bytes();
+    }
     let (segment, at) = (parts.segment(frame), checksum_at(parts.protocol));
     let given = u16::from_be_bytes([segment[at], segment[at + 1]]);
     given % 0xffff == right(segment, &parts.ends(frame)) % 0xffff
@@ -182,7 +202,10 @@ pub fn translated(input: &[u8], by: &Translation, output: &[u8]) -> Vec<u8> {
     let at = checksum_at(parts.protocol);
     let given = u16::from_be_bytes([segment[at], segment[at + 1]]);
     let before = [&by.link[..], &input[12..parts.ip.offset - 2], &header.ethertype, &header.bytes].concat();
-    if parts.protocol != UDP || given != 0 || parts.ip.version == 6 {
+    if parts.protocol == SCTP {
+        let sum = carried_over_crc(segment, &new);
+        new[8..12].copy_from_slice(&sum);
+    } else if parts.protocol != UDP || given != 0 || parts.ip.version == 6 {
         let came = output.get(before.len() + at..before.len() + at + 2).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
         let sum = carried_over(given, right(segment, &from), right(&new, &by.to), came);
         new[at..at + 2].copy_from_slice(&sum.to_be_bytes());
@@ -191,13 +214,13 @@ pub fn translated(input: &[u8], by: &Translation, output: &[u8]) -> Vec<u8> {
     [&before, &new[..], &input[parts.ip.offset + parts.ip.length..]].concat()
 }
 
-struct Header {
-    ethertype: [u8; 2],
-    bytes: Vec<u8>,
+pub(crate) struct Header {
+    pub(crate) ethertype: [u8; 2],
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The IP header and what extends it, between the new ends.
-fn header(input: &[u8], parts: Parts, by: &Translation, output: &[u8]) -> Header {
+pub(crate) fn header(input: &[u8], parts: Parts, by: &Translation, output: &[u8]) -> Header {
     let old = &input[parts.ip.offset..parts.transport];
     let length = parts.ip.length - old.len() + by.option.len();
     let addresses = [octets(by.to.source.ip()), octets(by.to.destination.ip())].concat();
@@ -238,7 +261,7 @@ fn header(input: &[u8], parts: Parts, by: &Translation, output: &[u8]) -> Header
     Header { ethertype: [0x08, 0x00], bytes }
 }
 
-fn header_checksum(header: &[u8]) -> u16 {
+pub(crate) fn header_checksum(header: &[u8]) -> u16 {
     checksum(&[&header[..10], &header[12..]])
 }
 

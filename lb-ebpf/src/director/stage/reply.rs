@@ -155,6 +155,9 @@ pub(crate) fn send_fragment<F: Family>(ctx: *mut xdp_md, stand: Stand, ip: &F::H
     if row.word().place().is_v6() != F::IS_V6 {
         return Verdict::NatUnsuited;
     }
+    if F::length(ip) > record.mtu() as u32 {
+        return Verdict::TooBig;
+    }
     let (client, _) = F::client_end(F::key_of(record.key()));
     let change = Change { source: Some(F::address(record.virtual_address())), destination: Some(client), ports: None };
     match F::translate(&packet(ctx), stand.offset(), ip, &change) {
