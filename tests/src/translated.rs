@@ -146,7 +146,11 @@ fn right(segment: &[u8], ends: &Ends) -> u16 {
 }
 
 fn checksum_at(protocol: u8) -> usize {
-    if protocol == UDP { 6 } else { 16 }
+    match protocol {
+        UDP => 6,
+        SCTP => 8,
+        _ => 16,
+    }
 }
 
 /// RFC 1624: a checksum that was right is right, a wrong one as wrong as it was. 0 and 0xffff are the same number, so of a wrong one
@@ -275,7 +279,12 @@ fn cut_segment_size(segment: &mut [u8], limit: u16) {
             segment[at + 2..at + 4].copy_from_slice(&said.min(limit).to_be_bytes());
             return;
         }
-        at += if segment[at] == 1 { 1 } else { usize::from(segment[at + 1]).max(2) };
+        // A length below 2 is none (RFC 9293 section 3.1): what follows is anything.
+        match (segment[at], segment[at + 1]) {
+            (1, _) => at += 1,
+            (_, 0 | 1) => return,
+            (_, length) => at += usize::from(length),
+        }
     }
 }
 
