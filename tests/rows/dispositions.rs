@@ -134,7 +134,7 @@ fn a_removed_real() {
 fn an_unknown_method() {
     for (service, reals) in SIDES {
         let mut director = director(service, reals, RR);
-        director.change_real(&service.parse().unwrap(), reals[0].parse().unwrap(), |real| real.method = 9);
+        director.change_real(&service.parse().unwrap(), reals[0].parse().unwrap(), |real| real.method = 10);
         assert_eq!(director.send(&packet(service, ACK)).verdict, Internal);
     }
 }

@@ -113,8 +113,9 @@ fn what_is_no_fragment_to_balance() {
             row("into TCP's header, last", bytes(is_v6, 16, false, 6, 8), FragmentOverlap),
             row("behind TCP's header", bytes(is_v6, 24, false, 6, 8), FragmentEarly),
             row("behind UDP's header", bytes(is_v6, 8, false, 17, 8), FragmentEarly),
-            row("of another protocol", bytes(is_v6, 0, true, 132, 64), NotTransport),
+            row("of another protocol", bytes(is_v6, 0, true, 50, 64), NotTransport),
             row("of another protocol, later", bytes(is_v6, 64, false, 1, 64), NotTransport),
+            row("SCTP to a port that no service has", bytes(is_v6, 0, true, 132, 64), NotAService),
         ]);
     }
     rows.extend([

@@ -64,7 +64,7 @@ fn ipv4() {
         row("ICMP echo", icmp.clone(), NotTransport),
         row("ICMP cut", cut(&spoil(&icmp, 16, &[0, 27]), 41), Truncated),
         row("IPIP", Packet::v4(CLIENT, VIP).raw(4, &syn[14..]).build(), NotTransport),
-        row("SCTP", Packet::v4(CLIENT, VIP).raw(132, &[0; 16]).build(), NotTransport),
+        row("DCCP", Packet::v4(CLIENT, VIP).raw(33, &[0; 16]).build(), NotTransport),
         row(
             "protocol 0, which marks VIPs in the service table",
             Packet::v4(CLIENT, VIP).raw(0, &[0; 16]).build(),

@@ -1,6 +1,6 @@
 //! The director's program over tables of its own. [`Director::send`] runs one frame through it and checks what holds for every
-//! packet: exactly one verdict is counted and its action returned, exactly one service and real count a forwarded packet and
-//! nobody another one, the bytes are those of [`crate::expect`], and untouched ones stay so.
+//! packet: exactly one verdict is counted and its action returned, exactly one service and real count a forwarded packet or an answer and
+//! nobody another one, the bytes are those of [`crate::expect`] or [`crate::conversation`], and untouched ones stay so.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -10,15 +10,16 @@ use aya::Ebpf;
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::sys::SyscallError;
 use lb_common::abi::LAYOUT_VERSION;
-use lb_common::abi::connection::STATES;
+use lb_common::abi::connection::{STATES, State};
 use lb_common::abi::names::PROGRAM_DIRECTOR;
-use lb_common::abi::real::{Load, Real, disposition, method};
+use lb_common::abi::real::{Load, Real, method};
 use lb_common::abi::service::scheduler;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_userspace::dataplane::counters::Sum;
 use lb_userspace::dataplane::loader::parse_over;
+use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
@@ -27,7 +28,9 @@ use lb_userspace::model::ServiceKey;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::conversation::{Conversation, Conversations};
 use crate::expect;
+pub use crate::reals::{GRE, GUE, direct, full_nat, nat, through, tunnel};
 
 /// Interface that frames come in by: the loopback device of the network namespace, which `BPF_PROG_TEST_RUN` names.
 pub const INGRESS: u32 = 1;
@@ -39,6 +42,7 @@ pub struct Director {
     object: Ebpf,
     /// Its tables, for rows that look at or change them.
     pub tables: Tables,
+    conversations: Conversations,
 }
 
 /// A frame's way through the director.
@@ -48,7 +52,7 @@ pub struct Sent {
     pub verdict: Verdict,
     /// The frame afterwards.
     pub frame: Vec<u8>,
-    /// The real that counted it.
+    /// The real that counted it, or that it answers for.
     pub real: Option<SocketAddr>,
     /// The service that counted it.
     pub service: Option<ServiceKey>,
@@ -71,6 +75,12 @@ pub struct Options {
     pub answer_echo: bool,
     /// Timeout of every state, in ticks.
     pub timeout: Option<u32>,
+    /// Packets that are for no service are looked up as answers.
+    pub replies: bool,
+    /// What full NAT sends from: addresses, and their ports.
+    pub locals: &'static [(&'static str, &'static str)],
+    /// Bytes of the largest IP packet that the way to a client takes: that of [`INGRESS`], unless a row has routes.
+    pub client_mtu: u32,
 }
 
 impl Default for Options {
@@ -82,6 +92,9 @@ impl Default for Options {
             sloppy_tcp: false,
             answer_echo: false,
             timeout: None,
+            replies: true,
+            locals: &[],
+            client_mtu: 65_536,
         }
     }
 }
@@ -112,6 +125,7 @@ impl Director {
             sloppy_tcp: u32::from(options.sloppy_tcp),
             answer_echo: u64::from(options.answer_echo),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
+            replies: u64::from(options.replies),
             timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; STATES]),
             ..Settings::default()
         };
@@ -121,7 +135,21 @@ impl Director {
         program(&mut object).load().expect("the verifier takes the director");
         let mut tables = Tables::adopt(&memory, geometry).expect("empty tables");
         tables.set_settings(&settings);
-        Self { object, tables }
+        let mut director = Self { object, tables, conversations: Conversations::new(options.client_mtu) };
+        director.locals(options.locals);
+        director
+    }
+
+    /// Makes these the addresses and ports that full NAT sends new connections from.
+    pub fn locals(&mut self, locals: &[(&str, &str)]) {
+        let locals: Vec<_> = locals
+            .iter()
+            .map(|(address, ports)| LocalAddress {
+                address: address.parse().expect("an address"),
+                ports: ports.parse().expect("ports"),
+            })
+            .collect();
+        self.tables.set_locals(&locals);
     }
 
     /// A service with its reals, first in the scheduler's order first.
@@ -181,7 +209,7 @@ impl Director {
     }
 
     /// Connections in the tables, with their states.
-    pub fn connections(&self) -> Vec<(SocketAddr, lb_common::abi::connection::State)> {
+    pub fn connections(&self) -> Vec<(SocketAddr, State)> {
         let mut all = Vec::new();
         self.tables.each_connection(|connection| all.push((connection.client, connection.meta.state())));
         all
@@ -193,6 +221,16 @@ impl Director {
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
         self.tables.sweep(newest + 1, &[0; STATES]);
         assert!(self.connections().is_empty(), "every connection has expired");
+    }
+
+    /// Takes the connections in this state out of the tables.
+    pub fn forget_all_in(&mut self, state: State) {
+        let mut timeouts = [u32::MAX; STATES];
+        timeouts[state as usize] = 0;
+        let mut newest = 0;
+        self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
+        self.tables.sweep(newest + 1, &timeouts);
+        assert!(self.connections().iter().all(|(_, other)| *other != state), "all of them have expired");
     }
 
     /// Runs one frame through the program and checks everything that does not depend on the row.
@@ -213,7 +251,7 @@ impl Director {
         }
     }
 
-    fn judge(&self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
+    fn judge(&mut self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
         let after = self.counts();
         let counted: Vec<Verdict> = before
             .2
@@ -228,40 +266,61 @@ impl Director {
         let is_new = service.is_some_and(|(_, change)| change.connections == 1);
         let sent =
             Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
-        if verdict.is_forwarded() {
-            let bytes = expect::locate(input).length as u64;
+        let counted = match (service, real) {
+            (Some((key, change)), Some(((of, at), same))) => {
+                assert_eq!((key, change), (of, same), "the real is the service's, and counts the same");
+                Some(((key, at), change))
+            }
+            (None, None) => None,
+            other => panic!("service and real count alike, not {other:?}"),
+        };
+        let bytes = if verdict.is_forwarded() || is_answer(verdict) { expect::locate(input).length as u64 } else { 0 };
+        let expected = if verdict.is_forwarded() {
+            let (of, change) = counted.expect("a real counts a forwarded packet");
             let expected = Sum { packets: 1, bytes, connections: u64::from(is_new), ..Sum::default() };
-            let (key, change) = service.expect("a service counts a forwarded packet");
-            assert_eq!(change, expected, "the service's count of {verdict:?}");
-            let ((of, at), change) = real.expect("a real counts a forwarded packet");
-            assert_eq!(change, expected, "the real's count of {verdict:?}");
-            assert_eq!(key, of, "the real is the service's");
-            let real = self.real(&key, at);
+            assert_eq!(change, expected, "what is counted of {verdict:?}");
+            self.forwarded(input, &sent, of)
+        } else if is_answer(verdict) {
+            let (of, change) = counted.expect("a real counts its answer");
             assert_eq!(
-                real.ifindex == INGRESS,
-                verdict.action() == Action::Tx,
-                "{verdict:?} out of interface {}",
-                real.ifindex
+                change,
+                Sum { reply_packets: 1, reply_bytes: bytes, ..Sum::default() },
+                "what is counted of {verdict:?}"
             );
-            assert_eq!(real.method == method::DIRECT, matches!(verdict, Verdict::Direct | Verdict::DirectRedirect));
-            assert_eq!(
-                hex(&sent.frame),
-                hex(&expect::forwarded(input, &real, &sent.frame)),
-                "bytes of a {verdict:?} packet"
-            );
+            let (expected, Conversation { service, real, .. }) =
+                self.conversations.to_client(input, &sent.frame, &self.tables);
+            assert_eq!(of, (service, real), "whose answer it is");
+            expected
         } else {
-            let expected = match verdict {
+            // A connection that begins with a packet too big for its way counts; packets and bytes do not.
+            if let Some((_, change)) = counted {
+                assert_eq!(Sum { connections: 0, ..change }, Sum::default(), "{verdict:?} is not forwarded");
+            }
+            match verdict {
                 Verdict::TooBigTold => expect::too_big(input, &sent.frame),
                 Verdict::EchoAnswered => expect::echo_reply(input),
                 _ => input.to_vec(),
-            };
-            assert_eq!(hex(&sent.frame), hex(&expected), "bytes of a {verdict:?} packet");
-            // A connection that begins with a packet too big for its way counts; packets and bytes do not.
-            for change in service.map(|(_, change)| change).into_iter().chain(real.map(|(_, change)| change)) {
-                assert_eq!((change.packets, change.bytes), (0, 0), "{verdict:?} is not forwarded");
             }
-        }
+        };
+        assert_eq!(hex(&sent.frame), hex(&expected), "bytes of a {verdict:?} packet");
         sent
+    }
+
+    /// What must come out of a packet that goes to this real.
+    fn forwarded(&mut self, input: &[u8], sent: &Sent, of: (ServiceKey, SocketAddr)) -> Vec<u8> {
+        let (real, verdict) = (self.real(&of.0, of.1), sent.verdict);
+        assert_eq!(real.ifindex == INGRESS, verdict.action() == Action::Tx, "{verdict:?} out of {}", real.ifindex);
+        let way = match real.method {
+            method::DIRECT => [Verdict::Direct, Verdict::DirectRedirect],
+            method::NAT | method::FULL_NAT => [Verdict::Nat, Verdict::NatRedirect],
+            _ => [Verdict::Tunnel, Verdict::TunnelRedirect],
+        };
+        assert!(way.contains(&verdict), "{verdict:?} by method {}", real.method);
+        if method::is_translated(real.method) {
+            self.conversations.to_real(input, &sent.frame, of, sent.is_new, &self.tables)
+        } else {
+            expect::forwarded(input, &real, &sent.frame)
+        }
     }
 
     fn counts(&self) -> Counts {
@@ -295,6 +354,11 @@ fn changed<K: Ord + Copy>(before: &BTreeMap<K, Sum>, after: &BTreeMap<K, Sum>) -
     let first = changes.next();
     assert!(changes.next().is_none(), "more than one counted the packet");
     first
+}
+
+/// The packet is a real's, on its way to the client.
+const fn is_answer(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Reply | Verdict::ReplyRedirect)
 }
 
 /// The kernel's number of an action.
@@ -375,59 +439,4 @@ fn stay_on_this_cpu() {
     let mut set = CpuSet::new();
     set.set(cpu).expect("its number fits");
     sched_setaffinity(Pid::from_raw(0), &set).expect("the thread can be pinned");
-}
-
-// === reals ===
-
-/// A real reached by direct routing, out of the interface that frames come in by. `number` makes its MAC.
-pub fn direct(at: &str, number: u8) -> Real {
-    let at: SocketAddr = at.parse().expect("an address and a port");
-    let mut real = Real {
-        destination_mac: [0x02, 0, 0, 0, 0x0a, number],
-        mtu: 1500,
-        source_mac: [0x02, 0, 0, 0, 0x0b, number],
-        method: method::DIRECT,
-        disposition: disposition::FORWARD,
-        ifindex: INGRESS,
-        port: at.port(),
-        ..Real::default()
-    };
-    match at {
-        SocketAddr::V4(at) => {
-            real.address[..4].copy_from_slice(&at.ip().octets());
-            real.family = lb_common::abi::real::family::V4;
-        }
-        SocketAddr::V6(at) => {
-            real.address = at.ip().octets();
-            real.family = lb_common::abi::real::family::V6;
-        }
-    }
-    real
-}
-
-/// The same real by GUE at port 6080, or by GRE; with checksums or without.
-pub fn through(tunnel: Real, by: [u8; 2], checksum: bool) -> Real {
-    let method = if tunnel.method == method::TUNNEL_V4 { by[0] } else { by[1] };
-    Real { method: method | if checksum { method::CHECKSUM } else { 0 }, tunnel_port: 6080, ..tunnel }
-}
-
-/// Methods of GUE, for an IPv4 and an IPv6 real.
-pub const GUE: [u8; 2] = [method::GUE_V4, method::GUE_V6];
-/// Methods of GRE.
-pub const GRE: [u8; 2] = [method::GRE_V4, method::GRE_V6];
-
-/// A real reached through a tunnel of its own family, from `source`.
-pub fn tunnel(at: &str, number: u8, source: &str) -> Real {
-    let mut real = direct(at, number);
-    match source.parse().expect("an address") {
-        std::net::IpAddr::V4(source) => {
-            real.method = method::TUNNEL_V4;
-            real.tunnel_source[..4].copy_from_slice(&source.octets());
-        }
-        std::net::IpAddr::V6(source) => {
-            real.method = method::TUNNEL_V6;
-            real.tunnel_source = source.octets();
-        }
-    }
-    real
 }

@@ -3,15 +3,22 @@
 //! - [`packet`]: builds frames, with checksums of its own.
 //! - [`director`]: the director's program over tables of its own; every frame sent through it is checked against [`expect`].
 //! - [`expect`]: what a forwarded frame must look like, written from the RFCs without the code under test.
+//! - [`conversation`], [`translated`]: the same for address translation, in both directions.
+//! - [`portless`]: the same for packets without ports of their own, later fragments and ICMP errors.
+//! - [`reals`]: reals as rows write them.
 //! - [`row`]: one line of a table of cases.
 //! - [`decap`]: the real server's program.
 //! - [`program`]: instructions and stack of a program.
 //!
 //! Needs root (CAP_BPF and CAP_NET_ADMIN); nothing is attached or pinned, no interface is touched.
 
+pub mod conversation;
 pub mod decap;
 pub mod director;
 pub mod expect;
 pub mod packet;
+pub mod portless;
 pub mod program;
+pub mod reals;
 pub mod row;
+pub mod translated;

@@ -22,6 +22,7 @@ pub const ROUTER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
 /// A frame to be.
 #[derive(Clone, Debug)]
 pub struct Packet {
+    macs: [[u8; 6]; 2],
     source: IpAddr,
     destination: IpAddr,
     tags: Vec<[u8; 4]>,
@@ -60,6 +61,7 @@ impl Packet {
     /// A packet between two addresses of one family, so far without a transport header.
     pub fn new(source: impl Into<IpAddr>, destination: impl Into<IpAddr>) -> Self {
         Self {
+            macs: [DIRECTOR_MAC, ROUTER_MAC],
             source: source.into(),
             destination: destination.into(),
             tags: Vec::new(),
@@ -100,6 +102,13 @@ impl Packet {
             &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
         ]
         .concat();
+        self
+    }
+
+    /// TCP's sequence and acknowledgement number.
+    pub fn numbers(mut self, sequence: u32, acknowledgement: u32) -> Self {
+        self.transport[4..8].copy_from_slice(&sequence.to_be_bytes());
+        self.transport[8..12].copy_from_slice(&acknowledgement.to_be_bytes());
         self
     }
 
@@ -165,6 +174,12 @@ impl Packet {
         self
     }
 
+    /// The MAC that it comes from.
+    pub fn mac(mut self, source: [u8; 6]) -> Self {
+        self.macs[1] = source;
+        self
+    }
+
     /// Type of service or traffic class.
     pub fn tos(mut self, tos: u8) -> Self {
         self.tos = tos;
@@ -213,7 +228,7 @@ impl Packet {
 
     /// The frame.
     pub fn build(&self) -> Vec<u8> {
-        let mut frame = [DIRECTOR_MAC, ROUTER_MAC].concat();
+        let mut frame = self.macs.concat();
         frame.extend(self.tags.iter().flatten());
         let transport = self.finish_transport();
         match (self.source, self.destination) {

@@ -31,6 +31,9 @@ pub(crate) struct Sent {
     pub(crate) entropy: u32,
 }
 
+/// Bytes behind the embedded IP header that every error carries (RFC 792).
+const LEAST_CARRIED: usize = 8;
+
 /// Set in what the global functions return if there is a real: its number below, the entropy in the upper half.
 const SENT: u64 = 1 << 31;
 
@@ -80,21 +83,26 @@ fn aside_v4(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32),
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
     let ip = V4::settled(&ipv4::parse(frame, at)?);
     if ip.protocol != ICMP {
-        return Err(Verdict::NotTransport);
+        return Err(stand.refused(Verdict::NotTransport));
     }
-    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
+    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(stand.refused(Verdict::Truncated))?;
     if is_icmp_error(header.u8::<0>()) {
-        let flow = lb_common::wire::embedded::v4(frame, ip.payload + ERROR_HEADER)?;
+        let flow = lb_common::wire::embedded::v4(frame, ip.payload + ERROR_HEADER)
+            .map_err(|verdict| stand.refused(verdict))?;
         let flow = Flow { ip: V4::settled(&flow.ip), ..flow };
+        // Ports in what the Ethernet frame is padded with are no packet's.
+        if flow.ip.payload + LEAST_CARRIED > at + ip.total_length as usize {
+            return Err(stand.refused(Verdict::IcmpMalformed));
+        }
         // An error about a packet that this address has not sent is forged, or astray.
         if flow.ip.destination != ip.destination {
-            return Err(Verdict::IcmpForged);
+            return Err(stand.refused(Verdict::IcmpForged));
         }
         let error = Error { stand, ip: &ip, inner: ip.payload + ERROR_HEADER, flow: &flow };
         return if stand.is_to_vip() { related::<V4>(frame, &error) } else { Err(error::to_client::<V4>(ctx, &error)) };
     }
     if header.u8::<0>() != icmp::ECHO || !settings::answers_echo() || !stand.is_to_vip() {
-        return Err(Verdict::NotTransport);
+        return Err(stand.refused(Verdict::NotTransport));
     }
     let view = frame.view::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
     view.set_u32::<12>(ip.destination);
@@ -121,20 +129,24 @@ fn aside_v6(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32),
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
     let ip = V6::settled(&ipv6::parse(frame, at)?);
     if ip.protocol != ICMPV6 {
-        return Err(Verdict::NotTransport);
+        return Err(stand.refused(Verdict::NotTransport));
     }
-    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
+    let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(stand.refused(Verdict::Truncated))?;
     if is_icmpv6_error(header.u8::<0>()) {
-        let flow = lb_common::wire::embedded::v6(frame, ip.payload + ERROR_HEADER)?;
+        let flow = lb_common::wire::embedded::v6(frame, ip.payload + ERROR_HEADER)
+            .map_err(|verdict| stand.refused(verdict))?;
         let flow = Flow { ip: V6::settled(&flow.ip), ..flow };
+        if flow.ip.payload + LEAST_CARRIED > at + ip.total_length as usize {
+            return Err(stand.refused(Verdict::IcmpMalformed));
+        }
         if flow.ip.destination[0] != ip.destination[0] || flow.ip.destination[1] != ip.destination[1] {
-            return Err(Verdict::IcmpForged);
+            return Err(stand.refused(Verdict::IcmpForged));
         }
         let error = Error { stand, ip: &ip, inner: ip.payload + ERROR_HEADER, flow: &flow };
         return if stand.is_to_vip() { related::<V6>(frame, &error) } else { Err(error::to_client::<V6>(ctx, &error)) };
     }
     if header.u8::<0>() != icmp::ECHO_V6 || !settings::answers_echo() || !stand.is_to_vip() {
-        return Err(Verdict::NotTransport);
+        return Err(stand.refused(Verdict::NotTransport));
     }
     let view = frame.view::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
     view.set_u64::<8>(ip.destination[0]);
@@ -169,13 +181,17 @@ fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32),
         Some(found) => Some(found),
         None => table::find(place.second(), key, place.service),
     };
-    let number = match found {
+    let number = match &found {
         Some(found) => found.meta.real(),
         // Without a connection the hash schedulers still say whose it is.
         None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(key, target)?,
         None => return Err(Verdict::IcmpNoFlow),
     };
     let real = Chosen::of(number);
+    // But what is translated goes through one director, which has the connection.
+    if found.is_none() && method::is_translated(real.way.method()) {
+        return Err(Verdict::IcmpNoFlow);
+    }
     match real.way.disposition() {
         disposition::FORWARD | disposition::DRAIN => {}
         disposition::DROP => return Err(Verdict::RealDown),

@@ -145,14 +145,14 @@ fn place<F: Family>(
         UDP => UDP_HEADER as u32,
         SCTP => sctp::LEAST as u32,
         // The kernel's, as whole packets of these are.
-        _ => return Err(Verdict::NotTransport),
+        _ => return Err(stand.refused(Verdict::NotTransport)),
     };
     if fragment.offset == 0 {
         // The parser hands on those with ports as flows.
-        return Err(if stand.is_to_vip() { Verdict::FragmentNoPorts } else { Verdict::NotAService });
+        return Err(stand.refused(Verdict::FragmentNoPorts));
     }
     if fragment.offset < header {
-        return Err(if stand.is_to_vip() { Verdict::FragmentOverlap } else { Verdict::NotAService });
+        return Err(stand.refused(Verdict::FragmentOverlap));
     }
     let Some(value) = fragments::find(fragment.tag) else {
         if !stand.is_to_vip() {
@@ -175,6 +175,9 @@ fn place<F: Family>(
         _ => return Err(Verdict::RealGone),
     }
     if method::is_translated(real.way.method()) {
+        if F::length(ip) > real.way.mtu() {
+            return Err(Verdict::TooBig);
+        }
         nat::translate_fragment::<F>(frame, stand, ip, real, Row::of(value.entropy()))?;
     }
     Ok((value.real(), value.entropy()))

@@ -126,7 +126,9 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<u32, Verdict> {
     let change =
         Change { source: Some(F::address(source)), destination: Some(F::address(destination)), ports: Some(ports) };
     let protocol = F::protocol(&flow.ip);
+    // A first fragment with an option more would reach into the next one.
     let tells = protocol == TCP
+        && !F::is_fragment(&flow.ip)
         && Chosen::of(found.meta.real()).entry.end().options() & option::TOA != 0
         && is_first_data::<F>(&frame, F::payload(&flow.ip), flow.transport.flags, record);
     let Some(ip) = F::plain(&frame, stand.offset(), &flow.ip) else { return Ok(left::ANY | row.number()) };

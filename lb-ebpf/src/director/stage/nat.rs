@@ -197,15 +197,21 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict
 /// Bytes of the largest packet that fits the way to the real once it is translated.
 #[inline(always)]
 fn fits<F: Family>(real: Chosen) -> u32 {
-    let mtu = real.way.mtu();
-    match (F::IS_V6, real.entry.end().is_v6()) {
+    fits_between(real.way.mtu(), F::IS_V6, real.entry.end().is_v6())
+}
+
+/// Bytes of the largest packet that is at most `mtu` long when it has become one of the other family, or of the same.
+#[inline(always)]
+fn fits_between(mtu: u32, from_v6: bool, to_v6: bool) -> u32 {
+    match (from_v6, to_v6) {
         (false, true) => mtu.saturating_sub(cross::GROWTH),
         (true, false) => mtu + cross::GROWTH,
         _ => mtu,
     }
 }
 
-/// The packet size that both SYNs of a connection are cut to, `mtu` being what fits towards the client; 0 if they stay as they are.
+/// The size, as a packet of the client's family, that both SYNs of a connection are cut to, `mtu` being what fits towards the client; 0 if
+/// they stay as they are.
 #[inline(always)]
 pub(crate) fn segment_limit(record: RecordAt, mtu: u32, client_is_v6: bool) -> u32 {
     let real = Chosen::of(record.real()).entry;
@@ -213,11 +219,8 @@ pub(crate) fn segment_limit(record: RecordAt, mtu: u32, client_is_v6: bool) -> u
     if options & option::CLAMP == 0 {
         return 0;
     }
-    let mut limit = if mtu < real.way().mtu() { mtu } else { real.way().mtu() };
-    if real.end().is_v6() != client_is_v6 {
-        // Each side sees its own header; the IPv6 one leaves less.
-        limit = limit.saturating_sub(cross::GROWTH);
-    }
+    let of_real = fits_between(real.way().mtu(), client_is_v6, real.end().is_v6());
+    let limit = if mtu < of_real { mtu } else { of_real };
     if options & option::TOA != 0 { limit.saturating_sub(toa::MAX_LENGTH) } else { limit }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn send<F: Family>(
         return Verdict::NotAService;
     };
     if answered.word.place().is_v6() != F::IS_V6 {
-        return send_across(ctx, stand, answered.row, F::length(&flow.ip));
+        return send_across(ctx, stand, answered.row, F::length(&flow.ip), flow.transport.flags);
     }
     let Some(answer) = of_connection::<F>(&answered) else { return Verdict::NotAService };
     advance::<F>(ctx, flow, &answer, stand);
@@ -155,6 +155,9 @@ pub(crate) fn send_fragment<F: Family>(ctx: *mut xdp_md, stand: Stand, ip: &F::H
     if row.word().place().is_v6() != F::IS_V6 {
         return Verdict::NatUnsuited;
     }
+    if F::length(ip) > record.mtu() as u32 {
+        return Verdict::TooBig;
+    }
     let (client, _) = F::client_end(F::key_of(record.key()));
     let change = Change { source: Some(F::address(record.virtual_address())), destination: Some(client), ports: None };
     match F::translate(&packet(ctx), stand.offset(), ip, &change) {
@@ -180,7 +183,7 @@ pub(crate) fn leave(ctx: *mut xdp_md, link: [u64; 2], real: u32, length: u32) ->
 
 /// The answer's client is of the other family.
 #[inline(always)]
-fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Verdict {
+fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32, flags: u8) -> Verdict {
     let mtu = row.record().mtu() as u32;
     let fits = if stand.is_v6() { mtu + cross::GROWTH } else { mtu.saturating_sub(cross::GROWTH) };
     if length > fits {
@@ -191,6 +194,14 @@ fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Verdict
         return Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal);
     }
     let record = row.record();
+    if flags & flag::SYN != 0 {
+        // It is the client's family's by now, and looked at once more as such: another protocol's event has the bit, too.
+        let translated = Stand::new(stand.offset(), !stand.is_v6());
+        let limit = nat::segment_limit(record, mtu, translated.is_v6());
+        if limit != 0 {
+            xvs_clamp(ctx, translated.0, u64::from(limit));
+        }
+    }
     leave(ctx, [record.link_0(), record.link_1()], record.real(), length)
 }
 

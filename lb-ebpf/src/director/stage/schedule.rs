@@ -42,6 +42,10 @@ pub(crate) fn new_connection<F: Family>(
         real => {
             let real = Chosen::of(real);
             if method::is_translated(real.entry.way().method()) {
+                if state::is_abort(F::protocol(&flow.ip), flow.transport.flags) {
+                    // It has left no entry, and without one there is nothing to translate by.
+                    return Err(Verdict::MissNotSyn);
+                }
                 nat::tie(ctx, stand, true)?;
             }
             Ok(real)

@@ -17,6 +17,7 @@ use lb_ebpf::helpers;
 use super::packet;
 use super::tunnel::Stand;
 use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
 use crate::maps::replies::Row;
 
 const KIND: u16 = 254;
@@ -39,13 +40,14 @@ pub extern "C" fn xvs_toa(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
     if stand.offset() != ethernet::HEADER {
         return 0;
     }
+    let longest = Chosen::of(record.real()).entry.way().mtu();
     // Translated within its family, so that the client's is the segment's.
     if stand.is_v6() {
         let (client, ports) = V6::client_end(V6::key_of(record.key()));
-        insert_v6(ctx, client, ports as u16)
+        insert_v6(ctx, client, ports as u16, longest)
     } else {
         let (client, ports) = V4::client_end(V4::key_of(record.key()));
-        insert_v4(ctx, client, ports as u16)
+        insert_v4(ctx, client, ports as u16, longest)
     };
     0
 }
@@ -81,7 +83,7 @@ fn longer_header(word: u16, length: u16) -> Option<u16> {
 }
 
 #[inline(always)]
-fn insert_v4(ctx: *mut xdp_md, client: u32, port: u16) -> Option<()> {
+fn insert_v4(ctx: *mut xdp_md, client: u32, port: u16, longest: u32) -> Option<()> {
     const LENGTH: u16 = 8;
     let frame = packet(ctx);
     let ip = frame.edit::<{ ipv4::HEADER }>(ethernet::HEADER)?;
@@ -91,10 +93,11 @@ fn insert_v4(ctx: *mut xdp_md, client: u32, port: u16) -> Option<()> {
     }
     let (old_offset, old_total) = (tcp.raw_u16::<12>(), ip.raw_u16::<2>());
     let new_offset = longer_header(old_offset, LENGTH)?;
-    let total = u16::from_be(old_total) + LENGTH;
-    if total > 1500 {
+    let total = u32::from(u16::from_be(old_total)) + u32::from(LENGTH);
+    if total > longest {
         return None;
     }
+    let total = total as u16;
     make_room::<{ FRONT_V4 + TCP_HEADER }, 7>(ctx, u32::from(LENGTH))?;
     let frame = packet(ctx);
     let ip = frame.edit::<{ ipv4::HEADER }>(ethernet::HEADER)?;
@@ -114,7 +117,7 @@ fn insert_v4(ctx: *mut xdp_md, client: u32, port: u16) -> Option<()> {
 }
 
 #[inline(always)]
-fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
+fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16, longest: u32) -> Option<()> {
     const LENGTH: u16 = 20;
     let frame = packet(ctx);
     let ip = frame.edit::<{ ipv6::HEADER }>(ethernet::HEADER)?;
@@ -124,7 +127,7 @@ fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
     }
     let (old_offset, payload) = (tcp.raw_u16::<12>(), u16::from_be(ip.raw_u16::<4>()));
     let new_offset = longer_header(old_offset, LENGTH)?;
-    if payload > 1460 - LENGTH {
+    if u32::from(payload) + (ipv6::HEADER as u32 + u32::from(LENGTH)) > longest {
         return None;
     }
     make_room::<{ FRONT_V6 + TCP_HEADER }, 10>(ctx, u32::from(LENGTH))?;

@@ -48,6 +48,12 @@ impl Stand {
         self.0 & Self::ASTRAY == 0
     }
 
+    /// The verdict on a packet that is refused if it is to a service's address; what goes to others is none of our business.
+    #[inline(always)]
+    pub(crate) fn refused(self, verdict: Verdict) -> Verdict {
+        if self.is_to_vip() { verdict } else { Verdict::NotAService }
+    }
+
     /// The packet is an IPv6 one.
     #[inline(always)]
     pub(crate) fn is_v6(self) -> bool {
