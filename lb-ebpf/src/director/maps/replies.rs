@@ -146,6 +146,7 @@ impl RecordAt {
         link_1 set_link_1 12;
         mtu set_mtu 13;
         first_acknowledgement set_first_acknowledgement 14;
+        moved set_moved 15;
     }
 
     /// Source of the answer.
