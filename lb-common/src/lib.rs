@@ -7,7 +7,7 @@
 //! - [`wire`]: packet headers, read and written inside checked bounds.
 //! - [`table`]: the connection table's protocol (find, claim, touch, expire), over any memory that has compare-exchange.
 //! - [`sched`]: one file per scheduler.
-//! - [`algo`]: hashing, checksums, the TCP state machine, Maglev and source-hash rings.
+//! - [`algo`]: hashing, checksums, the state machines of TCP and SCTP, Maglev and source-hash rings.
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 #![deny(unsafe_code)]
 

@@ -20,7 +20,10 @@ pub fn immediate<const PLACEHOLDER: u64>() -> u64 {
 #[inline(always)]
 pub fn masked<const MASK: u32>(value: u32) -> u32 {
     let mut value = u64::from(value);
-    // SAFETY: changes the register it is given, nothing else.
-    unsafe { asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(pure, nomem, nostack)) };
+    // SAFETY: changes the register it is given, nothing else, and leaves no bit above the mask's.
+    unsafe {
+        asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(pure, nomem, nostack));
+        core::hint::assert_unchecked(value <= u64::from(MASK));
+    }
     value as u32
 }

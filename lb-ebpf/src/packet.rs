@@ -9,6 +9,8 @@ use core::arch::asm;
 use aya_ebpf::bindings::xdp_md;
 use lb_common::wire::{Edit, Editable, Packet, View};
 
+use crate::immediate::masked;
+
 /// A frame between the two pointers of its context.
 #[derive(Clone, Copy)]
 pub struct Frame {
@@ -44,10 +46,11 @@ impl Packet for Frame {
         if start + N > self.end { None } else { Some(Window(start)) }
     }
 
-    // One comparison of addresses. Both numbers are far below what could wrap.
+    // One comparison of addresses. Both numbers are far below what could wrap, but kernel 6.1 does not know it of a length whose bytes
+    // were turned round.
     #[inline(always)]
     fn holds(&self, offset: usize, length: usize) -> bool {
-        self.start + offset + length <= self.end
+        self.start + offset + masked::<0x1_ffff>(length as u32) as usize <= self.end
     }
 
     #[inline(always)]
@@ -102,6 +105,18 @@ macro_rules! store {
     };
 }
 
+/// Turns round the two bytes of a value. The instruction clears the upper bits; the compiler's own is followed by one that does it again.
+#[inline(always)]
+fn be16(value: u16) -> u16 {
+    let mut value = u64::from(value);
+    // SAFETY: changes the register it is given, nothing else.
+    unsafe {
+        asm!("{value} = be16 {value}", value = inout(reg) value, options(pure, nomem, nostack));
+        core::hint::assert_unchecked(value <= 0xffff);
+    }
+    value as u16
+}
+
 impl<const N: usize> View<N> for Window<N> {
     #[inline(always)]
     fn u8<const O: usize>(self) -> u8 {
@@ -113,6 +128,11 @@ impl<const N: usize> View<N> for Window<N> {
     fn raw_u16<const O: usize>(self) -> u16 {
         const { assert!(O + 2 <= N) };
         load!(self, O, "u16", 0xffff) as u16
+    }
+
+    #[inline(always)]
+    fn u16<const O: usize>(self) -> u16 {
+        be16(self.raw_u16::<O>())
     }
 
     #[inline(always)]

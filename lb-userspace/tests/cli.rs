@@ -209,7 +209,8 @@ fn status_stats_and_connections_are_shown() {
          SERVICE             REAL         CONNECTIONS  PACKETS  BYTES\n\
          tcp://10.0.0.1:80   -                      3       40   5000\n\
          tcp://10.0.0.1:80   10.0.1.1:80            3       40   5000\n\
-         udp://[fd00::1]:53  -                      3       40   5000\n"
+         udp://[fd00::1]:53  -                      3       40   5000\n\n\
+         early fragments: 0 waiting, 0 sent on, 0 given up\n"
     );
     let args =
         ["conn", "list", "--service", "10.0.0.1:80", "--client", "192.0.2.7", "--state", "ESTABLISHED", "--limit", "1"];

@@ -19,6 +19,7 @@
 //! | `echo_vip` | ping to a VIP |
 //! | `two_arm` | redirect between interfaces |
 //! | `udp` | a UDP service |
+//! | `associations` | SCTP by direct routing and through every tunnel: handshake, echoes, states, close |
 //! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
@@ -27,6 +28,7 @@
 //! | `residue` | nothing stays behind |
 
 mod any_port;
+mod associations;
 mod capture;
 mod counts;
 mod echo;
@@ -44,6 +46,7 @@ mod path_mtu;
 mod refusals;
 mod residue;
 mod restart;
+mod sctp;
 mod shares;
 mod stage;
 mod sums;

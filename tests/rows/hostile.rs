@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lb_common::abi::service::scheduler::{MH, RR};
 use lb_common::abi::verdict::Verdict;
 use lb_tests::director::{Director, direct, tunnel};
-use lb_tests::packet::{ACK, Packet, SYN};
+use lb_tests::packet::{ACK, Packet, SYN, chunk};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -29,6 +29,8 @@ fn director() -> Director {
         &[(direct("[fd00::1:2]:80", 4), 1), (tunnel("10.0.1.3:80", 5, "172.16.0.1"), 1)],
     );
     director.service("udp://[fd00::100]:53", RR, 0, &[(tunnel("[fd00::1:3]:53", 6, "fd16::1"), 1)]);
+    director.service("sctp://10.0.0.100:3868", MH, 0, &[(direct("10.0.1.4:3868", 7), 1)]);
+    director.service("sctp://[fd00::100]:3868", RR, 0, &[(tunnel("[fd00::1:4]:3868", 8, "fd16::1"), 1)]);
     director
 }
 
@@ -52,6 +54,10 @@ fn seeds() -> Vec<Vec<u8>> {
         v6().extension(51, &[4; 23]).extension(60, &eight).udp(4000, 53).payload(b"x"),
         v6().vlan(5).udp(4000, 53),
         v6().icmp(2, 0).payload(&[0; 48]),
+        v4().sctp(4000, 3868, &[&chunk(1, &[0; 16])]),
+        v4().sctp(4000, 3868, &[&chunk(10, &[7; 21]), &chunk(6, &[])]),
+        v6().sctp(4000, 3868, &[&chunk(1, &[0; 16])]),
+        v6().extension(60, &eight).sctp(4000, 3868, &[&chunk(0, &[7; 21])]),
     ]
     .iter()
     .map(Packet::build)
@@ -118,7 +124,7 @@ fn random_bytes() {
 fn random_bytes_behind_an_ip_header() {
     let v4 = Packet::v4(CLIENT, VIP).raw(6, &[]).build();
     let v6 = Packet::v6(CLIENT6, VIP6).raw(0, &[]).build();
-    let protocols = prop::sample::select(vec![0u8, 6, 17, 1, 58, 43, 44, 50, 51, 60, 135, 139, 140]);
+    let protocols = prop::sample::select(vec![0u8, 6, 17, 1, 58, 43, 44, 50, 51, 60, 132, 135, 139, 140]);
     let strategy = (any::<bool>(), protocols, prop::collection::vec(any::<u8>(), 0..200)).prop_map(
         move |(is_v4, protocol, bytes)| {
             let mut frame = if is_v4 { v4.clone() } else { v6.clone() };

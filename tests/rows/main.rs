@@ -15,6 +15,7 @@ mod miss;
 mod mtu;
 mod parse;
 mod schedulers;
+mod sctp;
 mod services;
 mod table;
 mod tcp;

@@ -8,7 +8,7 @@ use lb_common::abi::service::scheduler::RR;
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, GRE, GUE, OTHER, hex, through, tunnel};
 use lb_tests::expect;
-use lb_tests::packet::{ACK, Packet, SYN};
+use lb_tests::packet::{ACK, Packet, SYN, checksum, spoil};
 
 use super::{CLIENT, CLIENT6, VIP, VIP6};
 
@@ -129,7 +129,7 @@ fn combinations(by: impl Fn(Real) -> Real) {
                         let outer = expect::locate(&sent.frame);
                         if outer.version == 4 {
                             let header = &sent.frame[outer.offset..outer.offset + 20];
-                            assert_eq!(lb_tests::packet::checksum(&[header]), 0, "outer header checksum");
+                            assert_eq!(checksum(&[header]), 0, "outer header checksum");
                         }
                         assert_eq!(sent.frame.len(), outer.offset + outer.length, "lengths fit");
                     }
@@ -180,6 +180,23 @@ fn checksums_only_where_they_are_known() {
             let mut unsummed = Packet::v4(CLIENT, VIP).udp(5000, 53).payload(b"x").build();
             unsummed[14 + 20 + 6..14 + 20 + 8].copy_from_slice(&[0, 0]);
             assert_eq!(director.send(&unsummed).verdict, Tunnel);
+        }
+    }
+}
+
+/// What came damaged is refused at the tunnel's end, if not at the real: nothing on the way makes it look whole.
+#[test]
+fn a_wrong_checksum_inside_is_a_wrong_one_outside() {
+    for (family, packet) in [("IPv4", Packet::v4(CLIENT, VIP)), ("IPv6", Packet::v6(CLIENT6, VIP6))] {
+        let frame = packet.tcp(4000, 80, SYN).payload(b"data").build();
+        let last = frame.len() - 1;
+        for (input, is_right) in [(frame.clone(), true), (spoil(&frame, last, b"b"), false)] {
+            let gre = director(through(tunnel(REAL, 1, SOURCE), GRE, true)).send(&input).frame;
+            assert_eq!(checksum(&[&gre[14 + 20..]]) == 0, is_right, "{family} in GRE");
+            let gue = director(through(tunnel(REAL, 1, SOURCE), GUE, true)).send(&input).frame;
+            let udp = &gue[14 + 20..];
+            let sum = checksum(&[&gue[14 + 12..14 + 20], &[0, 17], &udp[4..6], udp]);
+            assert_eq!(sum == 0, is_right, "{family} in GUE");
         }
     }
 }

@@ -21,6 +21,11 @@ pub struct Decap {
 impl Decap {
     /// Loads it with these VIPs.
     pub fn new(vips: &[&str]) -> Self {
+        Self::at_port(vips, GUE_PORT)
+    }
+
+    /// The same with another port for GUE.
+    pub fn at_port(vips: &[&str], gue_port: u16) -> Self {
         let mut object = Ebpf::load(objects::REALSERVER).expect("the real server's object loads (as root?)");
         let mut table: HashMap<_, [u8; 16], u16> =
             object.map_mut("DECAP_VIPS").expect("a map").try_into().expect("a hash map");
@@ -29,7 +34,7 @@ impl Decap {
                 IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
                 IpAddr::V6(address) => address.octets(),
             };
-            table.insert(key, GUE_PORT, 0).expect("room for a VIP");
+            table.insert(key, gue_port, 0).expect("room for a VIP");
         }
         program(&mut object).load().expect("the verifier takes the decapsulator");
         Self { object }

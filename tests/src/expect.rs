@@ -207,10 +207,32 @@ fn is_summed(input: &[u8], inner: Located, real: &Real) -> bool {
     real.method & method::CHECKSUM != 0 && is_plain && is_known
 }
 
+/// A plain packet with the checksums that its bytes want. The director believes those that came and reads no payload, so what it writes
+/// fits this packet, not one that came damaged.
+fn righted(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let (transport, protocol) = if packet[0] >> 4 == 4 { (20, packet[9]) } else { (40, packet[6]) };
+    let at = transport
+        + [(1, 2), (6, 16), (17, 6), (58, 2)].iter().find(|(known, _)| *known == protocol).expect("a checksum").1;
+    packet[at..at + 2].copy_from_slice(&[0, 0]);
+    let length = ((packet.len() - transport) as u32).to_be_bytes();
+    let pseudo =
+        [if transport == 20 { &packet[12..20] } else { &packet[8..40] }, &length, &[0, 0, 0, protocol]].concat();
+    let sum = checksum(&[if protocol == 1 { &[] } else { &pseudo }, &packet[transport..]]);
+    packet[at..at + 2].copy_from_slice(&if protocol == 17 && sum == 0 { 0xffff } else { sum }.to_be_bytes());
+    if transport == 20 {
+        packet[10..12].copy_from_slice(&[0, 0]);
+        let sum = checksum(&[&packet[..20]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+    packet
+}
+
 /// The UDP or GRE header in front of the packet, its checksum added up byte by byte.
 fn shim(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8> {
     let packet = &input[inner.offset..inner.offset + inner.length];
     let is_summed = is_summed(input, inner, real);
+    let packet = &if is_summed { righted(packet) } else { packet.to_vec() };
     let by = real.method & !method::CHECKSUM;
     match by {
         method::GUE_V4 | method::GUE_V6 => {

@@ -1,7 +1,9 @@
-//! Builds frames: Ethernet, up to any number of tags, IPv4 or IPv6, TCP, UDP, ICMP or raw bytes. All lengths and checksums are right
+//! Builds frames: Ethernet, up to any number of tags, IPv4 or IPv6, TCP, UDP, SCTP, ICMP or raw bytes. All lengths and checksums are right
 //! unless a test spoils them afterwards.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crc::{CRC_32_ISCSI, Crc};
 
 /// TCP's FIN.
 pub const FIN: u8 = 0x01;
@@ -112,6 +114,15 @@ impl Packet {
     pub fn udp(mut self, source: u16, destination: u16) -> Self {
         self.protocol = 17;
         self.transport = [source.to_be_bytes(), destination.to_be_bytes(), [0, 0], [0, 0]].concat();
+        self
+    }
+
+    /// SCTP with these chunks ([`chunk`]).
+    pub fn sctp(mut self, source: u16, destination: u16, chunks: &[&[u8]]) -> Self {
+        self.protocol = 132;
+        self.transport =
+            [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0xda, 0x7a, 0, 1, 0, 0, 0, 0], &chunks.concat()]
+                .concat();
         self
     }
 
@@ -255,6 +266,11 @@ impl Packet {
     fn finish_transport(&self) -> Vec<u8> {
         let mut transport = [&self.transport[..], &self.payload].concat();
         let length = transport.len();
+        if self.protocol == 132 && length >= 12 {
+            // RFC 9260 appendix A: the lowest byte first.
+            let sum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(&transport);
+            transport[8..12].copy_from_slice(&sum.to_le_bytes());
+        }
         let checksum_at = match self.protocol {
             6 => 16,
             17 => 6,
@@ -279,6 +295,14 @@ impl Packet {
         transport[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
         transport
     }
+}
+
+/// An SCTP chunk of a type, padded to a multiple of four bytes (RFC 9260 section 3.2).
+pub fn chunk(kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = (4 + value.len() as u16).to_be_bytes();
+    let mut chunk = [&[kind, 0][..], &length, value].concat();
+    chunk.resize(chunk.len().next_multiple_of(4), 0);
+    chunk
 }
 
 /// The first `length` bytes of a frame.

@@ -14,18 +14,36 @@ pub const LIFETIME: u32 = 2;
 pub const BUSY: u64 = 1;
 
 const REAL_BITS: u32 = 20;
-const STAMP_BITS: u32 = 20;
+const STAMP_BITS: u32 = 19;
+const ANSWER: u64 = 1 << (REAL_BITS + STAMP_BITS);
+const ENTROPY_SHIFT: u32 = REAL_BITS + STAMP_BITS + 1;
 
-/// Real number, tick of the first fragment modulo 2^20, and 24 bits of the flow's hash for a tunnel's outer header.
+/// Bits of the flow's hash that a [`Value`] has room for.
+pub const ENTROPY_MASK: u32 = u32::MAX >> (ENTROPY_SHIFT - u32::BITS);
+
+/// Real number, tick of the first fragment modulo 2^19, whether it is an answer's, and 24 bits: of the flow's hash for a tunnel's outer
+/// header, or, with full NAT and for answers, the number of the reply record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(pub u64);
 
 impl Value {
-    /// `real` and `now` are cut to 20 bits, `entropy` to 24.
+    /// `real` is cut to 20 bits, `now` to 19, `entropy` to 24.
     #[inline(always)]
     pub const fn new(real: u32, now: u32, entropy: u32) -> Self {
         let real = real as u64 & ((1 << REAL_BITS) - 1);
-        Self(real | (now as u64 & ((1 << STAMP_BITS) - 1)) << REAL_BITS | (entropy as u64) << (REAL_BITS + STAMP_BITS))
+        Self(real | (now as u64 & ((1 << STAMP_BITS) - 1)) << REAL_BITS | (entropy as u64) << ENTROPY_SHIFT)
+    }
+
+    /// The same for the answer of a real behind address translation.
+    #[inline(always)]
+    pub const fn answer(self) -> Self {
+        Self(self.0 | ANSWER)
+    }
+
+    /// It is an answer's.
+    #[inline(always)]
+    pub const fn is_answer(self) -> bool {
+        self.0 & ANSWER != 0
     }
 
     /// Real number.
@@ -34,10 +52,10 @@ impl Value {
         (self.0 & ((1 << REAL_BITS) - 1)) as u32
     }
 
-    /// Bits of the flow's hash.
+    /// Bits of the flow's hash, or the number of a reply record.
     #[inline(always)]
     pub const fn entropy(self) -> u32 {
-        (self.0 >> (REAL_BITS + STAMP_BITS)) as u32
+        (self.0 >> ENTROPY_SHIFT) as u32
     }
 
     /// Ticks since the first fragment.
@@ -110,7 +128,9 @@ mod tests {
     fn a_value_keeps_its_parts_apart() {
         let value = Value::new(0xf_ffff, 0x12_3456, 0xab_cdef);
         assert_eq!((value.real(), value.age(0x12_3456), value.entropy()), (0xf_ffff, 0, 0xab_cdef));
-        assert_eq!(Value::new(1, 0xf_fff0, 0).age(5), 21, "over the wrap");
+        assert!(!value.is_answer() && value.answer().is_answer());
+        assert_eq!((value.answer().real(), value.answer().entropy()), (0xf_ffff, 0xab_cdef));
+        assert_eq!(Value::new(1, 0x7_fff0, 0).age(5), 21, "over the wrap");
     }
 
     #[test]

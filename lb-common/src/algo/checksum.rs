@@ -14,6 +14,20 @@ pub const fn add_u64(sum: u32, word: u64) -> u32 {
     add_u32(add_u32(sum, word as u32), (word >> 32) as u32)
 }
 
+/// Folds a sum of whole 32-bit words, each as one number: an addition a word, where [`add_u32`] takes four steps. Exact for sums
+/// below 2^63.
+#[inline(always)]
+pub const fn fold(sum: u64) -> u32 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff) + (sum >> 16)) as u32
+}
+
+/// What takes a sum below 2^48 away when it is added: a multiple of 65 535, less the sum.
+#[inline(always)]
+pub const fn negative(sum: u64) -> u64 {
+    (0xffff << 32) - sum
+}
+
 /// Folds the carries and complements. Exact for sums of up to 65 537 words.
 #[inline(always)]
 pub const fn finish(sum: u32) -> u16 {
@@ -95,6 +109,18 @@ mod tests {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
             let raw = finish(words.iter().fold(0, |sum, &word| add_u32(sum, word)));
             prop_assert_eq!(u16::from_be_bytes(raw.to_ne_bytes()), reference(&bytes));
+        }
+
+        #[test]
+        fn whole_words_sum_up_to_the_same(words in prop::collection::vec(any::<u32>(), 1..20), taken in 0usize..20) {
+            let whole = |words: &[u32]| words.iter().map(|&word| u64::from(word)).sum::<u64>();
+            let by_halves = |words: &[u32]| finish(words.iter().fold(0, |sum, &word| add_u32(sum, word)));
+            prop_assert_eq!(finish(fold(whole(&words))), by_halves(&words));
+            let rest = &words[taken % words.len()..];
+            // Of nothing but zeros there are two sums.
+            prop_assume!(rest.iter().any(|&word| word != 0));
+            let taken = &words[..taken % words.len()];
+            prop_assert_eq!(finish(fold(whole(&words) + negative(whole(taken)))), by_halves(rest));
         }
 
         #[test]

@@ -4,7 +4,7 @@
 //! connection are found as for those.
 
 use super::parse::Flow;
-use super::transport::{TCP, Transport, UDP};
+use super::transport::{SCTP, TCP, Transport, UDP};
 use super::{Packet, View, ipv4, ipv6};
 use crate::abi::verdict::Verdict;
 
@@ -29,6 +29,7 @@ pub fn v4<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv4::Header>, Ve
         destination: view.raw_u32::<12>(),
         protocol,
         is_fragment: false,
+        fragment_word: 0,
         total_length: 0,
         payload: offset + length,
     };
@@ -55,7 +56,7 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
     if ipv6::is_extension(ip.protocol) {
         ipv6::walk_extensions(packet, &mut ip).map_err(|_| Verdict::IcmpMalformed)?;
         // A first fragment has ports, a later one none.
-        if ip.fragment_word & !1 != 0 {
+        if ip.fragment_offset() != 0 {
             return Err(Verdict::IcmpMalformed);
         }
     }
@@ -65,7 +66,7 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
 /// Ports turned round.
 #[inline(always)]
 fn transport<P: Packet>(packet: &P, offset: usize, protocol: u8) -> Result<Transport, Verdict> {
-    if !matches!(protocol, TCP | UDP) {
+    if !matches!(protocol, TCP | UDP | SCTP) {
         return Err(Verdict::IcmpMalformed);
     }
     let ports = packet.view::<8>(offset).ok_or(Verdict::IcmpMalformed)?.raw_u32::<0>();

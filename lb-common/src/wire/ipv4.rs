@@ -21,10 +21,20 @@ pub struct Header {
     pub protocol: u8,
     /// Part of a packet, the first part included.
     pub is_fragment: bool,
+    /// Flags and offset, raw.
+    pub fragment_word: u16,
     /// Length of the packet, header included.
-    pub total_length: u16,
+    pub total_length: u32,
     /// Offset of the transport header in the frame.
     pub payload: usize,
+}
+
+impl Header {
+    /// Of a fragment: bytes of its packet's payload before it.
+    #[inline(always)]
+    pub const fn fragment_offset(&self) -> u32 {
+        (u16::from_be(self.fragment_word) & 0x1fff) as u32 * 8
+    }
 }
 
 /// Reads the header at `offset`. Ethernet may pad behind the packet; a packet longer than its frame is a lie.
@@ -32,7 +42,7 @@ pub struct Header {
 pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
     let view = packet.view::<HEADER>(offset).ok_or(Verdict::Truncated)?;
     let version_length = view.u8::<0>();
-    let total_length = view.u16::<2>();
+    let total_length = u32::from(view.u16::<2>());
     // One comparison for nearly all traffic; options take the second.
     let header_length = if version_length == 0x45 { HEADER } else { length_with_options(version_length)? };
     if (total_length as usize) < header_length || !packet.holds(offset, total_length as usize) {
@@ -44,6 +54,7 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
         destination: view.raw_u32::<16>(),
         protocol: view.u8::<9>(),
         is_fragment: fragment_word & FRAGMENT != 0,
+        fragment_word,
         total_length,
         payload: offset + header_length,
     })

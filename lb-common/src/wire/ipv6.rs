@@ -38,6 +38,14 @@ pub struct Header {
     pub payload: usize,
 }
 
+impl Header {
+    /// Of a fragment: bytes of its packet's payload before it.
+    #[inline(always)]
+    pub const fn fragment_offset(&self) -> u32 {
+        (self.fragment_word & 0xfff8) as u32
+    }
+}
+
 /// Reads the header at `offset` and walks its extension headers.
 #[inline(always)]
 pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {

@@ -11,8 +11,10 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
+pub mod sctp;
 pub mod slice;
 pub mod translate;
+pub mod translate_icmp;
 pub mod transport;
 pub mod tunnel;
 

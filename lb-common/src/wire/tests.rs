@@ -48,6 +48,62 @@ fn three_vlan_tags_are_too_many() {
     assert_eq!(ethernet::parse(&Frame(&frame)).unwrap().payload, 22);
 }
 
+/// What a packet is taken for, by its fragment word and the bytes behind its IP header.
+fn taken_for(is_v6: bool, offset: u16, more: bool, protocol: u8, payload: &[u8]) -> &'static str {
+    fn name<H>(parsed: Result<Parsed<H>, Verdict>) -> &'static str {
+        match parsed.expect("a packet") {
+            Parsed::Flow(flow) => {
+                assert_eq!(u16::from_be(flow.transport.destination_port()), 80);
+                "flow"
+            }
+            Parsed::FirstFragment(flow) => {
+                assert_eq!(u16::from_be(flow.transport.destination_port()), 80);
+                "first fragment"
+            }
+            Parsed::Unbalanced(_) => "unbalanced",
+        }
+    }
+    let length = payload.len() as u16;
+    let mut frame;
+    if is_v6 {
+        frame = vec![0x60, 0, 0, 0, 0, 0, 44, 64];
+        frame[4..6].copy_from_slice(&(length + 8).to_be_bytes());
+        frame.extend([0xfd; 32]);
+        frame.extend([protocol, 0]);
+        frame.extend((offset | u16::from(more)).to_be_bytes());
+        frame.extend([0, 0, 0, 9]);
+    } else {
+        frame = vec![0x45, 0, 0, 0, 0, 9, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 100];
+        frame[2..4].copy_from_slice(&(length + 20).to_be_bytes());
+        frame[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+    }
+    frame.extend(payload);
+    if is_v6 { name(v6(&Frame(&frame), 0)) } else { name(v4(&Frame(&frame), 0)) }
+}
+
+#[test]
+fn a_fragment_is_balanced_if_it_has_ports() {
+    // Longer than what is there: the datagram goes on in the next fragment.
+    let udp = [0x30, 0x39, 0, 80, 0x10, 0, 0, 0];
+    let tcp = |words: u8| {
+        [&[0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, words << 4, 2, 0, 0, 0, 0, 0, 0][..], &[1; 12]].concat()
+    };
+    for is_v6 in [false, true] {
+        let taken = |offset, more, protocol, payload: &[u8]| taken_for(is_v6, offset, more, protocol, payload);
+        assert_eq!(taken(0, true, 17, &udp), "first fragment");
+        assert_eq!(taken(0, true, 6, &tcp(5)), "first fragment");
+        assert_eq!(taken(0, true, 6, &tcp(8)), "first fragment");
+        assert_eq!(taken(0, true, 6, &tcp(9)), "unbalanced", "its header goes on");
+        assert_eq!(taken(0, true, 6, &tcp(4)), "unbalanced", "no header is that short");
+        assert_eq!(taken(0, true, 6, &tcp(5)[..16]), "unbalanced");
+        assert_eq!(taken(0, true, 17, &udp[..7]), "unbalanced");
+        assert_eq!(taken(0, true, 132, &tcp(5)), "unbalanced", "another protocol");
+        assert_eq!(taken(8, true, 17, &udp), "unbalanced", "a later one");
+        assert_eq!(taken(8, false, 6, &tcp(5)), "unbalanced", "the last one");
+        assert_eq!(taken(0, false, 6, &tcp(5)), "flow", "whole");
+    }
+}
+
 /// Nothing between outer header and packet.
 const BARE: Shim = Shim { protocol: 4, length: 0, words: [0; 2] };
 
@@ -83,18 +139,18 @@ proptest! {
     fn no_bytes_make_a_parser_panic_or_point_outside(bytes in prop::collection::vec(any::<u8>(), 0..200), offset in 0usize..60) {
         let frame = Frame(&bytes);
         let _ = ethernet::parse(&frame);
-        if let Ok(Parsed::Flow(flow)) = v4(&frame, offset) {
+        if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v4(&frame, offset) {
             prop_assert!(flow.ip.payload + 8 <= bytes.len());
             prop_assert!(offset + flow.ip.total_length as usize <= bytes.len());
         }
-        if let Ok(Parsed::Flow(flow)) = v6(&frame, offset) {
+        if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v6(&frame, offset) {
             prop_assert!(flow.ip.payload + 8 <= bytes.len());
             prop_assert!(offset + flow.ip.total_length as usize <= bytes.len());
         }
     }
 
     #[test]
-    fn plausible_v6_chains_end(first in 0u8..=255, tail in prop::collection::vec(prop::sample::select(vec![0u8, 43, 44, 51, 60, 6, 17, 58, 135]), 0..12), fill: u8) {
+    fn plausible_v6_chains_end(first in 0u8..=255, tail in prop::collection::vec(prop::sample::select(vec![0u8, 43, 44, 51, 60, 6, 17, 58, 132, 135]), 0..12), fill: u8) {
         let mut bytes = vec![0x60, 0, 0, 0, 0, 0, first, 64];
         bytes.extend([fill; 32]);
         for next in tail {
@@ -103,7 +159,7 @@ proptest! {
         bytes.extend([0x50; 40]);
         let length = (bytes.len() - 40) as u16;
         bytes[4..6].copy_from_slice(&length.to_be_bytes());
-        if let Ok(Parsed::Flow(flow)) = v6(&Frame(&bytes), 0) {
+        if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v6(&Frame(&bytes), 0) {
             prop_assert!(flow.ip.payload + 8 <= bytes.len());
         }
     }

@@ -4,9 +4,10 @@
 //! one. Everything is looked at before anything is written: a packet that is refused is as it was.
 
 use super::transport::{TCP, TCP_HEADER, UDP, UDP_HEADER};
-use super::{Edit, Editable, View, ipv4, ipv6};
+use super::{Edit, Editable, View, ipv4, ipv6, sctp};
 use crate::abi::verdict::Verdict;
 use crate::algo::checksum::Delta;
+use crate::algo::crc32c;
 
 /// What a packet's ends become, raw. None: stays.
 #[derive(Clone, Copy, Debug)]
@@ -55,21 +56,41 @@ impl Ports {
 /// Translates the IPv4 packet at `at`, whose header is `ip`.
 #[inline(always)]
 pub fn v4<P: Editable>(packet: &P, at: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+    if let Some(ports) = change.ports {
+        // Looked at before anything is written; a header that is there is not gone after.
+        if packet.edit::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?.u8::<8>() <= 1 {
+            return Err(Verdict::HopsSpent);
+        }
+        transport(packet, ip.payload, ip.protocol, ports, addresses_v4(ip, change), true)?;
+    }
+    v4_header(packet, at, ip, change)
+}
+
+/// [`v4`] of an SCTP packet. `ip` must have been read from this packet: its length goes into the checksum.
+#[inline(always)]
+pub fn v4_sctp<P: Editable>(packet: &P, at: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+    if let Some(ports) = change.ports {
+        if packet.edit::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?.u8::<8>() <= 1 {
+            return Err(Verdict::HopsSpent);
+        }
+        sctp_ports(packet, ip.payload, ports, ip.total_length.wrapping_sub((ip.payload - at) as u32), ip.is_fragment)?;
+    }
+    v4_header(packet, at, ip, change)
+}
+
+/// Translates the addresses of the IPv4 header at `at`, and counts the hop.
+#[inline(always)]
+pub(super) fn v4_header<P: Editable>(
+    packet: &P,
+    at: usize,
+    ip: &ipv4::Header,
+    change: &Change<u32>,
+) -> Result<(), Verdict> {
     let header = packet.edit::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
     let hops = header.raw_u16::<8>();
     let fewer = one_hop_less(hops, 0).ok_or(Verdict::HopsSpent)?;
-    let mut addresses = Delta::NONE;
-    if let Some(source) = change.source {
-        addresses = addresses.u32(ip.source, source);
-    }
-    if let Some(destination) = change.destination {
-        addresses = addresses.u32(ip.destination, destination);
-    }
-    if let Some(ports) = change.ports {
-        transport(packet, ip.payload, ip.protocol, ports, addresses, true)?;
-    }
     header.set_u16::<8>(fewer);
-    header.set_u16::<10>(addresses.u16(hops, fewer).apply(header.raw_u16::<10>()));
+    header.set_u16::<10>(addresses_v4(ip, change).u16(hops, fewer).apply(header.raw_u16::<10>()));
     if let Some(source) = change.source {
         header.set_u32::<12>(source);
     }
@@ -79,23 +100,81 @@ pub fn v4<P: Editable>(packet: &P, at: usize, ip: &ipv4::Header, change: &Change
     Ok(())
 }
 
-/// Translates the IPv6 packet at `at`, whose header is `ip`. A routing header that still leads elsewhere is not for translation: the
-/// checksum covers its last address (RFC 8200 section 8.1).
+#[inline(always)]
+fn addresses_v4(ip: &ipv4::Header, change: &Change<u32>) -> Delta {
+    let mut addresses = Delta::NONE;
+    if let Some(source) = change.source {
+        addresses = addresses.u32(ip.source, source);
+    }
+    if let Some(destination) = change.destination {
+        addresses = addresses.u32(ip.destination, destination);
+    }
+    addresses
+}
+
+/// Translates the IPv6 packet at `at`, whose header is `ip`.
 #[inline(always)]
 pub fn v6<P: Editable>(packet: &P, at: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
+    if let Some(ports) = change.ports {
+        if packet.edit::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?.u8::<7>() <= 1 {
+            return Err(Verdict::HopsSpent);
+        }
+        transport(packet, ip.payload, ip.protocol, ports, addresses_v6(ip, change), false)?;
+    }
+    v6_header(packet, at, ip, change).map(|_| ())
+}
+
+/// [`v6`] of an SCTP packet, as [`v4_sctp`].
+#[inline(always)]
+pub fn v6_sctp<P: Editable>(
+    packet: &P,
+    at: usize,
+    ip: &ipv6::Header,
+    change: &Change<[u64; 2]>,
+) -> Result<(), Verdict> {
+    if let Some(ports) = change.ports {
+        if packet.edit::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?.u8::<7>() <= 1 {
+            return Err(Verdict::HopsSpent);
+        }
+        sctp_ports(packet, ip.payload, ports, ip.total_length.wrapping_sub((ip.payload - at) as u32), ip.is_fragment)?;
+    }
+    v6_header(packet, at, ip, change).map(|_| ())
+}
+
+/// New ports of an SCTP packet of `length` bytes, and its checksum after them; it covers no addresses. A first fragment does not say how
+/// long its packet is, so that its ports can only stay.
+#[inline(always)]
+fn sctp_ports<P: Editable>(
+    packet: &P,
+    offset: usize,
+    ports: Ports,
+    length: u32,
+    is_fragment: bool,
+) -> Result<(), Verdict> {
+    let header = packet.edit::<{ sctp::HEADER }>(offset).ok_or(Verdict::Truncated)?;
+    if ports.old == ports.new {
+        return Ok(());
+    }
+    if is_fragment {
+        return Err(Verdict::NatUnsuited);
+    }
+    header.set_u32::<0>(ports.new);
+    header.set_u32::<8>(crc32c::replace_ports(header.raw_u32::<8>(), ports.old, ports.new, length & 0xffff));
+    Ok(())
+}
+
+/// Translates the addresses of the IPv6 header at `at`, and counts the hop. Returns what the addresses change in a checksum that covers
+/// them.
+#[inline(always)]
+pub(super) fn v6_header<P: Editable>(
+    packet: &P,
+    at: usize,
+    ip: &ipv6::Header,
+    change: &Change<[u64; 2]>,
+) -> Result<Delta, Verdict> {
     let header = packet.edit::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
     let hops = header.raw_u16::<6>();
     let fewer = one_hop_less(hops, 1).ok_or(Verdict::HopsSpent)?;
-    let mut addresses = Delta::NONE;
-    if let Some(source) = change.source {
-        addresses = addresses.u128(ip.source, source);
-    }
-    if let Some(destination) = change.destination {
-        addresses = addresses.u128(ip.destination, destination);
-    }
-    if let Some(ports) = change.ports {
-        transport(packet, ip.payload, ip.protocol, ports, addresses, false)?;
-    }
     header.set_u16::<6>(fewer);
     if let Some(source) = change.source {
         header.set_u64::<8, 12>(source[0]);
@@ -105,7 +184,19 @@ pub fn v6<P: Editable>(packet: &P, at: usize, ip: &ipv6::Header, change: &Change
         header.set_u64::<24, 28>(destination[0]);
         header.set_u64::<32, 36>(destination[1]);
     }
-    Ok(())
+    Ok(addresses_v6(ip, change))
+}
+
+#[inline(always)]
+fn addresses_v6(ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Delta {
+    let mut addresses = Delta::NONE;
+    if let Some(source) = change.source {
+        addresses = addresses.u128(ip.source, source);
+    }
+    if let Some(destination) = change.destination {
+        addresses = addresses.u128(ip.destination, destination);
+    }
+    addresses
 }
 
 /// A raw pair of bytes of which the one at `byte` counts hops; None when there is none left to go on with (RFC 1812 section 5.3.1).

@@ -96,8 +96,8 @@ pub struct Shim {
 impl Shim {
     /// Nothing: IP in IP.
     #[inline(always)]
-    pub const fn none(inner: &Inner) -> Self {
-        Self { protocol: inner.protocol, length: 0, words: [0; 2] }
+    pub const fn none(protocol: u8) -> Self {
+        Self { protocol, length: 0, words: [0; 2] }
     }
 }
 
@@ -145,7 +145,7 @@ pub const fn is_outer_v4(by: u8) -> bool {
 /// Sum of all 16-bit words of an IP packet, without reading its payload: header and transport checksum say what it must be. None
 /// when they do not: for a fragment, a UDP datagram without checksum, another protocol, options or extension headers.
 #[inline(always)]
-pub fn sum_v4<P: Packet>(packet: &P, offset: usize) -> Option<u32> {
+pub fn sum_v4<P: Packet>(packet: &P, offset: usize) -> Option<u64> {
     let view = packet.view::<{ ipv4::HEADER }>(offset)?;
     if view.u8::<0>() != 0x45 || view.raw_u16::<6>() & ipv4::FRAGMENT != 0 {
         return None;
@@ -156,20 +156,20 @@ pub fn sum_v4<P: Packet>(packet: &P, offset: usize) -> Option<u32> {
         return Some(0);
     }
     let length = view.u16::<2>().wrapping_sub(ipv4::HEADER as u16);
-    let pseudo = checksum::add_u32(checksum::add_u32(0, view.raw_u32::<12>()), view.raw_u32::<16>());
-    let pseudo = pseudo + u32::from(length.to_be()) + u32::from(u16::from(protocol).to_be());
-    has_checksum(packet, offset + ipv4::HEADER, protocol).then(|| u32::from(checksum::finish(pseudo)))
+    let pseudo = u64::from(view.raw_u32::<12>()) + u64::from(view.raw_u32::<16>());
+    let pseudo = pseudo + u64::from(length.to_be()) + u64::from(u16::from(protocol).to_be());
+    has_checksum(packet, offset + ipv4::HEADER, protocol).then(|| checksum::negative(pseudo))
 }
 
 /// As [`sum_v4`], for IPv6, whose header has no checksum of its own.
 #[inline(always)]
-pub fn sum_v6<P: Packet>(packet: &P, offset: usize) -> Option<u32> {
+pub fn sum_v6<P: Packet>(packet: &P, offset: usize) -> Option<u64> {
     let view = packet.view::<{ ipv6::HEADER }>(offset)?;
     let protocol = view.u8::<6>();
     // Addresses and length are in the header and in the pseudo-header: they cancel out. What is left of the header is its first word
     // and the hop limit: next header and protocol are the same number, one in the upper byte, one in the lower.
-    let rest = checksum::add_u32(0, view.raw_u32::<0>());
-    let rest = rest + u32::from(view.raw_u16::<6>()) + u32::from(!u16::from(protocol).to_be());
+    let rest = u64::from(view.raw_u32::<0>());
+    let rest = rest + u64::from(view.raw_u16::<6>()) + u64::from(!u16::from(protocol).to_be());
     let is_known = protocol == super::transport::ICMPV6 || has_checksum(packet, offset + ipv6::HEADER, protocol);
     is_known.then_some(rest)
 }
@@ -187,20 +187,28 @@ fn has_checksum<P: Packet>(packet: &P, transport: usize, protocol: u8) -> bool {
 /// UDP ports that GUE sends from: the dynamic ones (RFC 6335), picked by the flow.
 const FIRST_SOURCE_PORT: u16 = 0xc000;
 
-/// The shim of a method. `pseudo` is the sum of the outer addresses, `carried` that of the packet, if it is known; a checksum is left
-/// out where it is not, or not asked for. `port` is that of the real's end of a GUE tunnel.
+/// The shim of a method around a packet of a `protocol` and `length`. `carried` is the packet's sum, if it is known, `pseudo` that of
+/// the outer addresses; a checksum is left out where it is not known, or not asked for. `port` is that of the real's end of a GUE tunnel.
 #[inline(always)]
-pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>, entropy: u32) -> Shim {
+pub fn shim(
+    by: u8,
+    protocol: u8,
+    length: u32,
+    port: u16,
+    carried: Option<u64>,
+    pseudo: impl FnOnce() -> u64,
+    entropy: u32,
+) -> Shim {
     let carried = if by & method::CHECKSUM == 0 { None } else { carried };
     match by & !method::CHECKSUM {
         method::GUE_V4 | method::GUE_V6 => {
             let ports = pair((FIRST_SOURCE_PORT | entropy as u16 & !FIRST_SOURCE_PORT).to_be(), port.to_be());
-            let length = ((inner.length + 8) as u16).to_be();
+            let length = ((length + 8) as u16).to_be();
             let sum = match carried {
                 Some(carried) => {
-                    let sum = checksum::add_u32(pseudo + carried + u32::from(u16::from(UDP).to_be()), ports);
+                    let sum = pseudo() + carried + u64::from(u16::from(UDP).to_be()) + u64::from(ports);
                     // The length twice: in the pseudo-header and in the header. 0 would mean "no checksum" (RFC 768).
-                    match checksum::finish(sum + 2 * u32::from(length)) {
+                    match checksum::finish(checksum::fold(sum + 2 * u64::from(length))) {
                         0 => 0xffff,
                         sum => sum,
                     }
@@ -210,34 +218,34 @@ pub fn shim(by: u8, inner: &Inner, port: u16, pseudo: u32, carried: Option<u32>,
             Shim { protocol: UDP, length: 8, words: [ports, pair(length, sum)] }
         }
         method::GRE_V4 | method::GRE_V6 => {
-            let ethertype = if inner.protocol == IPV4_IN_IP { ethernet::IPV4 } else { ethernet::IPV6 }.to_be();
+            let ethertype = if protocol == IPV4_IN_IP { ethernet::IPV4 } else { ethernet::IPV6 }.to_be();
             match carried {
                 Some(carried) => {
                     let flags = GRE_CHECKSUM.to_be();
-                    let sum = checksum::finish(carried + u32::from(flags) + u32::from(ethertype));
+                    let sum = checksum::finish(checksum::fold(carried + u64::from(flags) + u64::from(ethertype)));
                     Shim { protocol: GRE, length: 8, words: [pair(flags, ethertype), pair(sum, 0)] }
                 }
                 None => Shim { protocol: GRE, length: 4, words: [pair(0, ethertype), 0] },
             }
         }
-        _ => Shim::none(inner),
+        _ => Shim::none(protocol),
     }
 }
 
-/// Sum of an IPv4 tunnel's outer addresses.
+/// Sum of an IPv4 tunnel's outer addresses, for [`checksum::fold`].
 #[inline(always)]
-pub const fn pseudo_v4(ends: &Ends<1>, entropy: u32) -> u32 {
-    checksum::add_u32(checksum::add_u32(0, ends.source[0] | (entropy & ends.vary)), ends.destination[0])
+pub fn pseudo_v4(ends: &Ends<1>, entropy: u32) -> u64 {
+    u64::from(ends.source[0] | (entropy & ends.vary)) + u64::from(ends.destination[0])
 }
 
-/// Sum of an IPv6 tunnel's outer addresses.
+/// Sum of an IPv6 tunnel's outer addresses, for [`checksum::fold`].
 #[inline(always)]
-pub const fn pseudo_v6(ends: &Ends<4>, entropy: u32) -> u32 {
+pub fn pseudo_v6(ends: &Ends<4>, entropy: u32) -> u64 {
     let Ends { source, destination, vary } = ends;
-    let mut sum = checksum::add_u32(0, source[3] | (entropy & *vary));
-    sum = checksum::add_u32(checksum::add_u32(checksum::add_u32(sum, source[0]), source[1]), source[2]);
-    sum = checksum::add_u32(checksum::add_u32(sum, destination[0]), destination[1]);
-    checksum::add_u32(checksum::add_u32(sum, destination[2]), destination[3])
+    let last = source[3] | (entropy & *vary);
+    let source = u64::from(source[0]) + u64::from(source[1]) + u64::from(source[2]) + u64::from(last);
+    let [first, second, third, fourth] = destination.map(u64::from);
+    source + first + second + third + fourth
 }
 
 /// "Checksum present" in the first 16 bits of a GRE header.
@@ -252,12 +260,9 @@ pub fn outer_v4(inner: &Inner, shim: &Shim, ends: &Ends<1>, entropy: u32) -> [u3
     let first = first.to_be();
     let second = pair(inner.identification, inner.fragment_word);
     let ttl_protocol = (u16::from(inner.ttl) << 8 | u16::from(shim.protocol)).to_be();
-    let mut sum = checksum::add_u32(0, first);
-    sum = checksum::add_u32(sum, second);
-    sum += u32::from(ttl_protocol);
-    sum = checksum::add_u32(sum, source);
-    sum = checksum::add_u32(sum, destination);
-    [first, second, pair(ttl_protocol, checksum::finish(sum)), source, destination]
+    let sum =
+        u64::from(first) + u64::from(second) + u64::from(ttl_protocol) + u64::from(source) + u64::from(destination);
+    [first, second, pair(ttl_protocol, checksum::finish(checksum::fold(sum))), source, destination]
 }
 
 /// The outer IPv6 header as raw words. The flow label carries the flow's hash (RFC 6438), the source's last word varies with it.

@@ -39,6 +39,11 @@ impl<F: FnOnce(&Flow<ipv4::Header>) -> Option<()>> Then<ipv4::Header> for Flows<
     }
 
     #[inline(always)]
+    fn first_fragment(self, _: Flow<ipv4::Header>) -> Result<(), Verdict> {
+        Err(Verdict::NotTransport)
+    }
+
+    #[inline(always)]
     fn unbalanced(self, _: ipv4::Header) -> Result<(), Verdict> {
         Err(Verdict::NotTransport)
     }
@@ -117,7 +122,7 @@ pub(crate) fn usual(ctx: *mut xdp_md) -> u32 {
 /// # Safety
 /// `counter` must be this CPU's value of a map.
 #[inline(always)]
-unsafe fn count(counter: *mut [u64; 2], length: u16) {
+unsafe fn count(counter: *mut [u64; 2], length: u32) {
     // SAFETY: the caller's promise.
     unsafe {
         (*counter)[0] += 1;

@@ -9,18 +9,23 @@ use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Then};
 use lb_common::wire::translate::{self, Change};
-use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::translate_icmp::{self, Embedded};
+use lb_common::wire::transport::{SCTP, TCP, UDP};
+use lb_common::wire::tunnel::{self, Inner};
 use lb_common::wire::{Packet, View, ipv4, ipv6};
+use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
-use crate::maps::{connections, services, settings};
+use crate::maps::{connections, limits, services, settings};
 use crate::stage::schedule;
 
 /// An address family as the stages see it.
 pub(crate) trait Family: Sized {
     /// It is IPv6.
     const IS_V6: bool;
+    /// Its protocol number inside IP.
+    const IN_IP: u8;
     /// Its IP header.
     type Header: Copy;
     /// Its addresses, raw.
@@ -38,6 +43,8 @@ pub(crate) trait Family: Sized {
     fn is_fragment(ip: &Self::Header) -> bool;
     /// Where the transport header begins.
     fn payload(ip: &Self::Header) -> usize;
+    /// What a tunnel takes from the packet at `offset`.
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict>;
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
@@ -65,7 +72,11 @@ pub(crate) trait Family: Sized {
     fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
     /// The record is of answers with these addresses.
     fn has_addresses(record: RecordAt, source: Self::Address, destination: Self::Address) -> bool;
-    /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers.
+    /// The same header, of which the verifier no longer knows by which way through the parser it came: it walks what follows once, and
+    /// not once for each number of extension headers, tags and protocols.
+    fn settled(ip: &Self::Header) -> Self::Header;
+    /// The header once more, with what its fixed part alone says of the transport header. None behind extension headers, and for SCTP,
+    /// whose checksum is more work.
     fn plain(packet: &Frame, offset: usize, ip: &Self::Header) -> Option<Self::Header>;
     /// Translates the packet at an offset.
     fn translate(
@@ -73,6 +84,22 @@ pub(crate) trait Family: Sized {
         offset: usize,
         ip: &Self::Header,
         change: &Change<Self::Address>,
+    ) -> Result<(), Verdict>;
+
+    /// Translates the packet at an offset, SCTP or any other, for functions that are out of line.
+    fn translate_any(
+        packet: &Frame,
+        offset: usize,
+        ip: &Self::Header,
+        change: &Change<Self::Address>,
+    ) -> Result<(), Verdict>;
+    /// Translates the ICMP error at an offset.
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &Self::Header,
+        change: &Change<Self::Address>,
+        embedded: &Embedded<Self::Address>,
     ) -> Result<(), Verdict>;
 
     /// The destination is the address of some service.
@@ -92,6 +119,7 @@ pub(crate) struct V6;
 
 impl Family for V4 {
     const IS_V6: bool = false;
+    const IN_IP: u8 = tunnel::IPV4_IN_IP;
     type Header = ipv4::Header;
     type Address = u32;
     type Key = KeyV4;
@@ -111,7 +139,7 @@ impl Family for V4 {
     }
     #[inline(always)]
     fn length(ip: &ipv4::Header) -> u32 {
-        u32::from(ip.total_length)
+        ip.total_length
     }
     #[inline(always)]
     fn is_fragment(ip: &ipv4::Header) -> bool {
@@ -120,6 +148,10 @@ impl Family for V4 {
     #[inline(always)]
     fn payload(ip: &ipv4::Header) -> usize {
         ip.payload
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, _entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v4(packet, offset)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv4::Header>) -> KeyV4 {
@@ -182,14 +214,41 @@ impl Family for V4 {
         record.destination_0() == u64::from(destination) && record.source_0() == u64::from(source)
     }
     #[inline(always)]
+    fn settled(ip: &ipv4::Header) -> ipv4::Header {
+        let (payload, protocol) = settle(ip.payload, ip.protocol);
+        ipv4::Header { payload, protocol, ..*ip }
+    }
+    #[inline(always)]
     fn plain(packet: &Frame, offset: usize, ip: &ipv4::Header) -> Option<ipv4::Header> {
         let view = packet.view::<{ ipv4::HEADER }>(offset)?;
         let length = usize::from(view.u8::<0>() & 0x0f) * 4;
+        if view.u8::<9>() == SCTP {
+            return None;
+        }
         Some(ipv4::Header { protocol: view.u8::<9>(), payload: offset + length, ..*ip })
     }
     #[inline(always)]
     fn translate(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
         translate::v4(packet, offset, ip, change)
+    }
+    #[inline(always)]
+    fn translate_any(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
+        let ip = ipv4::Header { payload: unproven(ip.payload), ..*ip };
+        if ip.protocol == SCTP {
+            return translate::v4_sctp(packet, unproven(offset), &ip, change);
+        }
+        translate::v4(packet, unproven(offset), &ip, change)
+    }
+    #[inline(always)]
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv4::Header,
+        change: &Change<u32>,
+        embedded: &Embedded<u32>,
+    ) -> Result<(), Verdict> {
+        let ip = ipv4::Header { payload: unproven(ip.payload), ..*ip };
+        translate_icmp::v4(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
     fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
@@ -199,6 +258,7 @@ impl Family for V4 {
 
 impl Family for V6 {
     const IS_V6: bool = true;
+    const IN_IP: u8 = tunnel::IPV6_IN_IP;
     type Header = ipv6::Header;
     type Address = [u64; 2];
     type Key = KeyV6;
@@ -227,6 +287,10 @@ impl Family for V6 {
     #[inline(always)]
     fn payload(ip: &ipv6::Header) -> usize {
         ip.payload
+    }
+    #[inline(always)]
+    fn inner(packet: &Frame, offset: usize, entropy: u32) -> Result<Inner, Verdict> {
+        Inner::v6(packet, offset, entropy)
     }
     #[inline(always)]
     fn key(flow: &Flow<ipv6::Header>) -> KeyV6 {
@@ -295,6 +359,11 @@ impl Family for V6 {
             && record.source_0() == source[0]
     }
     #[inline(always)]
+    fn settled(ip: &ipv6::Header) -> ipv6::Header {
+        let (payload, protocol) = settle(ip.payload, ip.protocol);
+        ipv6::Header { payload, protocol, ..*ip }
+    }
+    #[inline(always)]
     fn plain(packet: &Frame, offset: usize, ip: &ipv6::Header) -> Option<ipv6::Header> {
         let protocol = packet.view::<{ ipv6::HEADER }>(offset)?.u8::<6>();
         if !matches!(protocol, TCP | UDP) {
@@ -307,7 +376,49 @@ impl Family for V6 {
         translate::v6(packet, offset, ip, change)
     }
     #[inline(always)]
+    fn translate_any(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv6::Header,
+        change: &Change<[u64; 2]>,
+    ) -> Result<(), Verdict> {
+        let ip = ipv6::Header { payload: unproven(ip.payload), ..*ip };
+        if ip.protocol == SCTP {
+            return translate::v6_sctp(packet, unproven(offset), &ip, change);
+        }
+        translate::v6(packet, unproven(offset), &ip, change)
+    }
+    #[inline(always)]
+    fn translate_icmp(
+        packet: &Frame,
+        offset: usize,
+        ip: &ipv6::Header,
+        change: &Change<[u64; 2]>,
+        embedded: &Embedded<[u64; 2]>,
+    ) -> Result<(), Verdict> {
+        let ip = ipv6::Header { payload: unproven(ip.payload), ..*ip };
+        translate_icmp::v6(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
+    }
+    #[inline(always)]
     fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {
         schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2], target.0, opening)
     }
+}
+
+#[inline(always)]
+fn settle(payload: usize, protocol: u8) -> (usize, u8) {
+    let both = limits::forgotten(payload as u64 | u64::from(protocol) << 16);
+    (unproven((both & 0xffff) as usize), (both >> 16) as u8)
+}
+
+/// An offset of which the compiler knows nothing: where it can prove that a header is inside the frame, since one behind it is, it leaves
+/// the comparison out that the verifier wants to see. 15 bits: two chains of seven extension headers of 2 kB each stay below.
+#[inline(always)]
+fn unproven(offset: usize) -> usize {
+    masked::<0x7fff>(offset as u32) as usize
+}
+
+#[inline(always)]
+fn unproven_embedded<A: Copy>(embedded: &Embedded<A>) -> Embedded<A> {
+    Embedded { offset: unproven(embedded.offset), ports_offset: unproven(embedded.ports_offset), ..*embedded }
 }

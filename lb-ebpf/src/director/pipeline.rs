@@ -6,37 +6,44 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use lb_common::abi::fragment::handed;
-use lb_common::abi::real::{method, option};
+use lb_common::abi::fragment::ENTROPY_MASK;
+use lb_common::abi::real::method;
 use lb_common::abi::verdict::{Action, Verdict};
+use lb_common::algo::hash;
 use lb_common::wire::ethernet;
 use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
+use crate::maps::settings;
 use crate::stage::aside::Sent;
 use crate::stage::tunnel::Stand;
-use crate::stage::{account, aside, connection, forward, nat, reply, schedule, service};
+use crate::stage::{account, aside, connection, forward, fragment, nat, reply, schedule, service};
 
 /// Runs the balancer on the context's frame and returns what the kernel is to do with it.
 #[inline(always)]
 pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
     let verdict = match frame(ctx) {
-        Ok(action) => return action,
+        Ok(action) => return u32::from(action),
         Err(verdict) => verdict,
     };
     account::ended(verdict);
     match verdict.action() {
         Action::Drop => xdp_action::XDP_DROP,
         Action::Pass => xdp_action::XDP_PASS,
-        // An answer of our own. What goes to a real has left above.
-        Action::Tx | Action::Redirect => xdp_action::XDP_TX,
+        // An answer of our own, or something translated. What goes to a real by direct routing or a tunnel has left above.
+        Action::Tx => xdp_action::XDP_TX,
+        Action::Redirect => xdp_action::XDP_REDIRECT,
     }
 }
 
+/// What the kernel is to do with a packet that goes to its real. A byte, as the verdict is: the compiler keeps a result of two bytes in
+/// two registers, but packs one of a byte and a word into one and takes it apart again, ten instructions a packet.
+type ActionNumber = u8;
+
 #[inline(always)]
-fn frame(ctx: *mut xdp_md) -> Result<u32, Verdict> {
+fn frame(ctx: *mut xdp_md) -> Result<ActionNumber, Verdict> {
     let packet = crate::stage::packet(ctx);
     let link = ethernet::parse(&packet)?;
     match link.ethertype {
@@ -47,96 +54,89 @@ fn frame(ctx: *mut xdp_md) -> Result<u32, Verdict> {
 }
 
 #[inline(always)]
-fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<u32, Verdict> {
-    F::parse(packet, offset, Parsed::<F> { ctx, packet, offset, family: PhantomData })
+fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<ActionNumber, Verdict> {
+    let stand = Stand::new(offset, F::IS_V6);
+    let bound = F::parse(packet, offset, Parsed::<F> { ctx, stand, family: PhantomData })?;
+    send::<F>(ctx, packet, &bound, stand)
 }
 
 /// A packet whose headers have been read.
-struct Parsed<'a, F> {
+struct Parsed<F> {
     ctx: *mut xdp_md,
-    packet: &'a Frame,
-    offset: usize,
+    stand: Stand,
     family: PhantomData<F>,
 }
 
-impl<F: Family> Then<F::Header> for Parsed<'_, F> {
-    type Out = u32;
+/// A packet that has a real.
+struct Bound {
+    real: Chosen,
+    /// Of the packet, from its IP header on.
+    length: u32,
+    /// Of its flow; what [`hash::entropy`] makes of it varies in a tunnel.
+    hash: u64,
+}
+
+impl<F: Family> Then<F::Header> for Parsed<F> {
+    type Out = Bound;
 
     #[inline(always)]
-    fn flow(self, flow: Flow<F::Header>) -> Result<u32, Verdict> {
-        balance::<F>(self.ctx, self.packet, &flow, self.offset)
+    fn flow(self, flow: Flow<F::Header>) -> Result<Bound, Verdict> {
+        balance::<F>(self.ctx, &flow, self.stand, false)
     }
 
     #[inline(always)]
-    fn unbalanced(self, ip: F::Header) -> Result<u32, Verdict> {
-        if !F::is_vip(&ip) {
+    fn first_fragment(self, flow: Flow<F::Header>) -> Result<Bound, Verdict> {
+        let bound = balance::<F>(self.ctx, &flow, self.stand, true)?;
+        // All fragments of a packet leave alike, so that a real's NIC gives them to one queue.
+        let entropy = hash::entropy(bound.hash) & ENTROPY_MASK;
+        fragment::remember(self.ctx, self.stand, bound.real.number, entropy);
+        Ok(Bound { hash: u64::from(entropy), ..bound })
+    }
+
+    #[inline(always)]
+    fn unbalanced(self, ip: F::Header) -> Result<Bound, Verdict> {
+        let stand = if F::is_vip(&ip) {
+            self.stand
+        } else if settings::has_replies() {
+            self.stand.not_to_vip()
+        } else {
             return Err(Verdict::NotAService);
-        }
-        let stand = Stand::new(self.offset, F::IS_V6);
+        };
         let Sent { real, entropy } = aside::ask(self.ctx, stand, F::is_fragment(&ip))?;
-        send(self.ctx, &crate::stage::packet(self.ctx), F::length(&ip), real, u64::from(entropy), stand)
+        Ok(Bound { real, length: F::length(&ip), hash: u64::from(entropy) })
     }
 }
 
 #[inline(always)]
-fn balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, flow: &Flow<F::Header>, offset: usize) -> Result<u32, Verdict> {
+fn balance<F: Family>(
+    ctx: *mut xdp_md,
+    flow: &Flow<F::Header>,
+    stand: Stand,
+    is_first_fragment: bool,
+) -> Result<Bound, Verdict> {
     let Some(target) = service::lookup::<F>(flow) else {
-        return reply::send::<F>(ctx, packet, flow, offset);
+        return Err(reply::send::<F>(ctx, flow, stand, is_first_fragment));
     };
-    let stand = Stand::new(offset, F::IS_V6);
     let place = connection::Place::<F>::of(F::key(flow), target.service());
     let real = match connection::follow(ctx, flow, &place, stand)? {
         Some(real) => real,
         None => schedule::new_connection(ctx, flow, target, &place, stand)?,
     };
-    if method::is_translated(real.entry.way().method()) {
-        return translate_and_send::<F>(ctx, packet, flow, real, stand);
+    if method::is_translated(real.way.method()) {
+        return Err(nat::send::<F>(ctx, flow, real, stand, is_first_fragment));
     }
-    send(ctx, packet, F::length(&flow.ip), real, place.hash, stand)
+    Ok(Bound { real, length: F::length(&flow.ip), hash: place.hash })
 }
 
 #[inline(always)]
-fn translate_and_send<F: Family>(
-    ctx: *mut xdp_md,
-    packet: &Frame,
-    flow: &Flow<F::Header>,
-    real: Chosen,
-    stand: Stand,
-) -> Result<u32, Verdict> {
-    let length = F::length(&flow.ip);
-    if real.entry.end().options() & option::HELPER != 0 {
-        return Err(nat::hand_over(ctx, packet, handed::FROM_CLIENT));
-    }
-    let fits = nat::fits::<F>(real.entry);
-    if length > fits {
-        return Err(forward::tell_too_big(ctx, stand, fits));
-    }
-    let verdict = nat::translate::<F>(ctx, packet, flow, real, stand)?;
-    forward::write_macs(&crate::stage::packet(ctx), real.entry)?;
-    leave(ctx, length, real, verdict)
-}
-
-#[inline(always)]
-fn send(
-    ctx: *mut xdp_md,
-    packet: &Frame,
-    length: u32,
-    real: Chosen,
-    flow_hash: u64,
-    stand: Stand,
-) -> Result<u32, Verdict> {
-    let verdict = forward::to_real(ctx, packet, length, real, flow_hash, stand)?;
-    leave(ctx, length, real, verdict)
-}
-
-/// The frame is ready for its real.
-#[inline(always)]
-fn leave(ctx: *mut xdp_md, length: u32, real: Chosen, verdict: Verdict) -> Result<u32, Verdict> {
+fn send<F: Family>(ctx: *mut xdp_md, packet: &Frame, bound: &Bound, stand: Stand) -> Result<ActionNumber, Verdict> {
+    let Bound { real, length, hash } = *bound;
+    let verdict = forward::to_real::<F>(ctx, packet, length, real, hash, stand)?;
     if forward::came_in_by(ctx, real.entry.ifindex()) {
         account::forwarded(real.number, length, verdict);
-        Ok(xdp_action::XDP_TX)
+        Ok(xdp_action::XDP_TX as ActionNumber)
     } else {
         account::forwarded(real.number, length, verdict.redirected());
-        Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()))
+        Ok(lb_ebpf::helpers::redirect(real.entry.ifindex()) as ActionNumber)
     }
 }

@@ -150,7 +150,7 @@ pub enum ServiceCommand {
 /// Names a service.
 #[derive(Debug, Args)]
 pub struct ServiceKeyArgs {
-    /// Service: [PROTOCOL://]ADDRESS[:PORT], such as tcp://10.0.0.1:80 or udp://[fd00::1]:53
+    /// Service: [PROTOCOL://]ADDRESS[:PORT], such as tcp://10.0.0.1:80, udp://[fd00::1]:53 or sctp://10.0.0.1:3868
     #[arg(value_name = "SERVICE")]
     pub key: ServiceKey,
 }

@@ -16,7 +16,7 @@ use crate::api::types::{
 use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::{ServiceRow, endpoint};
-use crate::model::{Protocol, ServiceKey};
+use crate::model::ServiceKey;
 
 /// The daemon's state.
 pub(super) fn status(director: &Director) -> StatusView {
@@ -205,7 +205,7 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
         }
         let timeout = settings.timeouts[meta.state() as usize];
         page.connections.push(ConnectionView {
-            protocol: if meta.state() == State::Udp { Protocol::Udp } else { Protocol::Tcp },
+            protocol: service.protocol,
             client: connection.client,
             virtual_: SocketAddr::new(service.address, connection.port),
             // A service of any port leads to the same port at the real.

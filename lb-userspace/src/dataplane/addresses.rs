@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::service::{BUCKETS, PROTOCOL_ANY, Target, key_v4, key_v6_tail};
 use lb_common::algo::hash;
-use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::DataplaneError;
 use super::mapped::Mapped;
@@ -103,6 +103,7 @@ impl Addresses {
             let protocol = match address.protocol {
                 TCP => Protocol::Tcp,
                 UDP => Protocol::Udp,
+                SCTP => Protocol::Sctp,
                 _ => return None,
             };
             Some((ServiceKey { protocol, address: address.ip, port: address.port }, *target))
@@ -209,6 +210,7 @@ fn address_of(key: &ServiceKey) -> Address {
     let protocol = match key.protocol {
         Protocol::Tcp => TCP,
         Protocol::Udp => UDP,
+        Protocol::Sctp => SCTP,
     };
     Address { ip: key.address, port: key.port, protocol }
 }

@@ -142,7 +142,7 @@ struct Ip {
 fn of_v4(parsed: &Parsed<ipv4::Header>) -> Option<Ip> {
     let (ip, _) = tcp(parsed, |ip| ip.protocol)?;
     let [source, destination] = [ip.source, ip.destination].map(|raw| IpAddr::from(raw.to_ne_bytes()));
-    Some(Ip { source, destination, transport: ip.payload, total: ip.total_length.into() })
+    Some(Ip { source, destination, transport: ip.payload, total: ip.total_length as usize })
 }
 
 fn of_v6(parsed: &Parsed<ipv6::Header>) -> Option<Ip> {
@@ -156,7 +156,7 @@ fn of_v6(parsed: &Parsed<ipv6::Header>) -> Option<Ip> {
 fn tcp<H: Copy>(parsed: &Parsed<H>, protocol: impl Fn(&H) -> u8) -> Option<(H, Transport)> {
     match parsed {
         Parsed::Flow(flow) if protocol(&flow.ip) == TCP => Some((flow.ip, flow.transport)),
-        Parsed::Flow(_) | Parsed::Unbalanced(_) => None,
+        Parsed::Flow(_) | Parsed::FirstFragment(_) | Parsed::Unbalanced(_) => None,
     }
 }
 

@@ -77,7 +77,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             let scheduler_flags = known.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
             let mut service =
                 ServiceSpec { scheduler, scheduler_flags, method, on_real_down, health, ..ServiceSpec::new(key) };
-            if let Some(health) = service.health.as_mut().filter(|_| port == 0) {
+            if let Some(health) = service.health.as_mut().filter(|_| port == 0 || protocol == Protocol::Sctp) {
                 health.port = health.port.or(Some(80));
             }
             let reals: BTreeMap<_, _> = reals.into_iter().map(|real| (real.address, real)).collect();

@@ -61,7 +61,7 @@ pub struct DirectorSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutSpec {
-    /// An established TCP connection.
+    /// An established TCP connection, or an SCTP association.
     pub tcp: u32,
     /// A TCP connection after a FIN.
     pub tcp_fin: u32,

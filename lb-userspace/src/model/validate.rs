@@ -224,7 +224,9 @@ impl Check<'_> {
             self.helper(path, service, helper);
         }
         if let Some(health) = health {
-            self.health(&format!("{path}.health"), health, key.port, self.read(path, &["address"]));
+            let protocol = self.read(path, &["protocol"]).then_some(key.protocol);
+            let port = self.read(path, &["address"]).then_some(key.port);
+            self.health(&format!("{path}.health"), health, protocol, port);
         }
         if reals.len() > MAX_REALS {
             self.say(
@@ -341,12 +343,18 @@ impl Check<'_> {
         }
     }
 
-    fn health(&mut self, path: &str, health: &HealthSpec, service_port: u16, port_known: bool) {
+    /// `protocol` and `service_port` are the service's, as far as they could be read.
+    fn health(&mut self, path: &str, health: &HealthSpec, protocol: Option<Protocol>, service_port: Option<u16>) {
         let HealthSpec { port, interval_ms, timeout_ms, rise, fall, probe } = health;
         match port {
             Some(0) => self.say(format!("{path}.port"), out_of_range(0, &(1..=65_535))),
-            None if service_port == 0 && port_known && self.read(path, &["port"]) => {
-                self.say(format!("{path}.port"), "missing: the service has any port, so the check must name one");
+            None if self.read(path, &["port"]) => {
+                if service_port == Some(0) {
+                    self.say(format!("{path}.port"), "missing: the service has any port, so the check must name one");
+                } else if protocol == Some(Protocol::Sctp) {
+                    let message = "missing: checks ask by TCP, which an SCTP port does not answer; name a TCP port";
+                    self.say(format!("{path}.port"), message);
+                }
             }
             _ => {}
         }

@@ -98,12 +98,14 @@ pub(crate) use words;
 words! {
     /// Transport protocol of a service.
     #[derive(Default)]
-    Protocol, "protocol", later ["sctp"];
+    Protocol, "protocol", later [];
     /// TCP (RFC 9293).
     #[default]
     Tcp = "tcp",
     /// UDP (RFC 768).
     Udp = "udp",
+    /// SCTP (RFC 9260).
+    Sctp = "sctp",
 }
 
 words! {
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn a_wrong_word_lists_the_right_ones() {
         let error = "TCP".parse::<Protocol>().unwrap_err().to_string();
-        assert_eq!(error, "unknown protocol \"TCP\"; one of tcp, udp");
+        assert_eq!(error, "unknown protocol \"TCP\"; one of tcp, udp, sctp");
     }
 
     #[test]

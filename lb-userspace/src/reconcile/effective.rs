@@ -116,7 +116,7 @@ pub fn check_id(service: &ServiceSpec, real: &RealSpec) -> CheckId {
 
 fn settings(director: &DirectorSpec, current: &Settings) -> Settings {
     let mut seconds = DEFAULT_TIMEOUTS;
-    // IPVS's --set changes these three: ESTABLISHED, FIN_WAIT and UDP.
+    // IPVS's --set changes these three: ESTABLISHED (TCP's alone with IPVS), FIN_WAIT and UDP.
     seconds[1] = director.timeouts.tcp;
     seconds[4] = director.timeouts.tcp_fin;
     seconds[11] = director.timeouts.udp;

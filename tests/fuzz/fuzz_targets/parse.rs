@@ -11,11 +11,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(link) = ethernet::parse(&frame) else { return };
     assert!(matches!(link.payload, 14 | 18 | 22));
     // Both, whatever the EtherType says: a hostile one is only one byte away.
-    if let Ok(Parsed::Flow(flow)) = v4(&frame, link.payload) {
+    if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v4(&frame, link.payload) {
         let end = link.payload + flow.ip.total_length as usize;
         assert!(flow.ip.payload + 8 <= end && end <= bytes.len(), "{flow:?}");
     }
-    if let Ok(Parsed::Flow(flow)) = v6(&frame, link.payload) {
+    if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v6(&frame, link.payload) {
         let end = link.payload + flow.ip.total_length as usize;
         assert!(flow.ip.payload + 8 <= end && end <= bytes.len(), "{flow:?}");
     }

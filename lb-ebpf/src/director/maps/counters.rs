@@ -4,7 +4,6 @@
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
 use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::tables::{self, placeholder::of_table};
-use lb_common::abi::verdict::Verdict;
 
 use super::{Table, settings};
 
@@ -18,9 +17,10 @@ pub(crate) fn cpu() -> u64 {
     u64::from(lb_ebpf::helpers::cpu()) & settings::cpu_mask()
 }
 
+/// Counts a verdict by its number.
 #[inline(always)]
-pub(crate) fn add_verdict(cpu: u64, verdict: Verdict) {
-    let slot = u64::from(verdict as u8) & u64::from(VERDICT_SLOTS - 1);
+pub(crate) fn add_verdict(cpu: u64, verdict: u32) {
+    let slot = u64::from(verdict & (VERDICT_SLOTS - 1));
     // SAFETY: this CPU's own word; XDP programs do not interrupt each other on one CPU.
     unsafe {
         let counter = Verdicts::at(cpu).cast::<u64>().add(slot as usize);

@@ -1,7 +1,7 @@
 //! Real servers and their connection counts.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
-use lb_common::abi::real::{Load, Real, family};
+use lb_common::abi::real::{Load, Real, family, method};
 use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
@@ -18,6 +18,8 @@ pub(crate) struct Chosen {
     pub(crate) number: u64,
     /// Its value.
     pub(crate) entry: Entry,
+    /// [`Entry::way`], as it was then.
+    pub(crate) way: Way,
 }
 
 impl Chosen {
@@ -25,7 +27,8 @@ impl Chosen {
     #[inline(always)]
     pub(crate) fn of(number: u32) -> Self {
         let number = u64::from(number) & settings::real_mask();
-        Self { number, entry: Entry(Reals::at(number)) }
+        let entry = Entry(Reals::at(number));
+        Self { number, entry, way: entry.way() }
     }
 }
 
@@ -133,6 +136,13 @@ impl Way {
     #[inline(always)]
     pub(crate) fn mtu(self) -> u32 {
         (self.0 >> 32) as u32 & 0xffff
+    }
+
+    /// By direct routing: what nearly all methods are compared with, by a mask alone.
+    #[inline(always)]
+    pub(crate) fn is_direct(self) -> bool {
+        const { assert!(method::DIRECT == 0) };
+        self.0 & 0xff << 48 == 0
     }
 
     /// `lb_common::abi::real::method`.

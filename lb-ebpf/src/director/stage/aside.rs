@@ -4,7 +4,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
-use lb_common::abi::real::disposition;
+use lb_common::abi::real::{disposition, method};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::{checksum, hash};
 use lb_common::sched;
@@ -17,6 +17,7 @@ use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::{Frame, Window};
 
 use super::connection::Place;
+use super::error::{self, Error};
 use super::fragment::{xvs_fragment_v4, xvs_fragment_v6};
 use super::tunnel::Stand;
 use super::{packet, schedule, service};
@@ -53,7 +54,7 @@ pub(crate) fn ask(ctx: *mut xdp_md, stand: Stand, is_fragment: bool) -> Result<S
 #[inline(never)]
 pub extern "C" fn xvs_aside_v4(ctx: *mut xdp_md, stand: u64) -> u64 {
     let frame = packet(ctx);
-    answer(aside_v4(&frame, Stand(stand).offset()))
+    answer(aside_v4(ctx, &frame, Stand(stand)))
 }
 
 /// [`ask`] for IPv6, by numbers.
@@ -61,7 +62,7 @@ pub extern "C" fn xvs_aside_v4(ctx: *mut xdp_md, stand: u64) -> u64 {
 #[inline(never)]
 pub extern "C" fn xvs_aside_v6(ctx: *mut xdp_md, stand: u64) -> u64 {
     let frame = packet(ctx);
-    answer(aside_v6(&frame, Stand(stand).offset()))
+    answer(aside_v6(ctx, &frame, Stand(stand)))
 }
 
 #[inline(always)]
@@ -73,23 +74,26 @@ pub(crate) fn answer(result: Result<(u32, u32), Verdict>) -> u64 {
 }
 
 #[inline(always)]
-fn aside_v4(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
+fn aside_v4(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32), Verdict> {
+    let at = stand.offset();
     // First of all: behind a look at a place that varies, the compiler would leave this one's comparison out, which the verifier wants.
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    let ip = ipv4::parse(frame, at)?;
+    let ip = V4::settled(&ipv4::parse(frame, at)?);
     if ip.protocol != ICMP {
         return Err(Verdict::NotTransport);
     }
     let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
     if is_icmp_error(header.u8::<0>()) {
         let flow = lb_common::wire::embedded::v4(frame, ip.payload + ERROR_HEADER)?;
+        let flow = Flow { ip: V4::settled(&flow.ip), ..flow };
         // An error about a packet that this address has not sent is forged, or astray.
         if flow.ip.destination != ip.destination {
             return Err(Verdict::IcmpForged);
         }
-        return related::<V4>(&flow);
+        let error = Error { stand, ip: &ip, inner: ip.payload + ERROR_HEADER, flow: &flow };
+        return if stand.is_to_vip() { related::<V4>(frame, &error) } else { Err(error::to_client::<V4>(ctx, &error)) };
     }
-    if header.u8::<0>() != icmp::ECHO || !settings::answers_echo() {
+    if header.u8::<0>() != icmp::ECHO || !settings::answers_echo() || !stand.is_to_vip() {
         return Err(Verdict::NotTransport);
     }
     let view = frame.view::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
@@ -112,21 +116,24 @@ fn aside_v4(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
 }
 
 #[inline(always)]
-fn aside_v6(frame: &Frame, at: usize) -> Result<(u32, u32), Verdict> {
+fn aside_v6(ctx: *mut xdp_md, frame: &Frame, stand: Stand) -> Result<(u32, u32), Verdict> {
+    let at = stand.offset();
     let link = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
-    let ip = ipv6::parse(frame, at)?;
+    let ip = V6::settled(&ipv6::parse(frame, at)?);
     if ip.protocol != ICMPV6 {
         return Err(Verdict::NotTransport);
     }
     let header = frame.view::<ERROR_HEADER>(ip.payload).ok_or(Verdict::Truncated)?;
     if is_icmpv6_error(header.u8::<0>()) {
         let flow = lb_common::wire::embedded::v6(frame, ip.payload + ERROR_HEADER)?;
+        let flow = Flow { ip: V6::settled(&flow.ip), ..flow };
         if flow.ip.destination[0] != ip.destination[0] || flow.ip.destination[1] != ip.destination[1] {
             return Err(Verdict::IcmpForged);
         }
-        return related::<V6>(&flow);
+        let error = Error { stand, ip: &ip, inner: ip.payload + ERROR_HEADER, flow: &flow };
+        return if stand.is_to_vip() { related::<V6>(frame, &error) } else { Err(error::to_client::<V6>(ctx, &error)) };
     }
-    if header.u8::<0>() != icmp::ECHO_V6 || !settings::answers_echo() {
+    if header.u8::<0>() != icmp::ECHO_V6 || !settings::answers_echo() || !stand.is_to_vip() {
         return Err(Verdict::NotTransport);
     }
     let view = frame.view::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
@@ -153,7 +160,8 @@ fn swap_macs(header: Window<{ ethernet::HEADER }>) {
 
 /// The real of the flow that an error is about. The error changes nothing: neither state nor age of the connection.
 #[inline(always)]
-fn related<F: Family>(flow: &Flow<F::Header>) -> Result<(u32, u32), Verdict> {
+fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32), Verdict> {
+    let flow = error.flow;
     let target = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
     let key = F::key(flow);
     let place = Place::<F>::of(key, target.service());
@@ -167,10 +175,15 @@ fn related<F: Family>(flow: &Flow<F::Header>) -> Result<(u32, u32), Verdict> {
         None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(key, target)?,
         None => return Err(Verdict::IcmpNoFlow),
     };
-    match Chosen::of(number).entry.way().disposition() {
-        disposition::FORWARD | disposition::DRAIN => Ok((number, hash::entropy(place.hash))),
-        disposition::DROP => Err(Verdict::RealDown),
-        disposition::UNRESOLVED => Err(Verdict::RealUnresolved),
-        _ => Err(Verdict::RealGone),
+    let real = Chosen::of(number);
+    match real.way.disposition() {
+        disposition::FORWARD | disposition::DRAIN => {}
+        disposition::DROP => return Err(Verdict::RealDown),
+        disposition::UNRESOLVED => return Err(Verdict::RealUnresolved),
+        _ => return Err(Verdict::RealGone),
     }
+    if method::is_translated(real.way.method()) {
+        error::to_real::<F>(frame, error, real, &place)?;
+    }
+    Ok((number, hash::entropy(place.hash)))
 }

@@ -34,8 +34,8 @@ pub extern "C" fn xvs_clamp(ctx: *mut xdp_md, stand: u64, mtu: u64) -> u32 {
 
 #[inline(always)]
 fn clamp<F: Family>(ctx: *mut xdp_md, stand: Stand, limit: u32) -> Option<()> {
+    let Flow { ip, transport } = super::flow::<F>(ctx, stand).ok()?;
     let frame = packet(ctx);
-    let Flow { ip, transport } = super::flow::<F>(&frame, stand.offset()).ok()?;
     if F::protocol(&ip) != TCP || transport.flags & flag::SYN == 0 {
         return None;
     }

@@ -56,7 +56,7 @@ pub(crate) fn follow<F: Family>(
     // Nearly every packet: two comparisons instead of all of the below.
     if found.meta.is_steady(now)
         && !tcp_state::is_turn(flow.transport.flags)
-        && real.entry.way().disposition() == disposition::FORWARD
+        && real.way.disposition() == disposition::FORWARD
     {
         return Ok(Some(real));
     }
@@ -79,7 +79,7 @@ fn advance<F: Family>(
         release::<F>(found);
         return Ok(None);
     }
-    let disposition = real.entry.way().disposition();
+    let disposition = real.way.disposition();
     if disposition != disposition::FORWARD {
         // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
         let begins_again = state::is_opening(protocol, event) && state as u8 != State::Established as u8;

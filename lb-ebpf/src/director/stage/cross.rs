@@ -82,7 +82,7 @@ pub(crate) fn to_v4(
 #[inline(always)]
 fn checked(stand: Stand) -> Result<usize, Verdict> {
     let at = stand.offset();
-    if at < ethernet::HEADER || at > MAX_LINK { Err(Verdict::Internal) } else { Ok(at) }
+    if (ethernet::HEADER..=MAX_LINK).contains(&at) { Ok(at) } else { Err(Verdict::Internal) }
 }
 
 /// Where the EtherType stands in front of an IP header. Masked, or the compiler would go two bytes back from a pointer to the header,

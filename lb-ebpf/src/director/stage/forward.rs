@@ -12,11 +12,12 @@ use lb_ebpf::packet::Frame;
 
 use super::too_big::xvs_too_big;
 use super::tunnel::{self, Stand};
+use crate::family::Family;
 use crate::maps::reals::{Chosen, Entry, Way};
 
 /// Sends the packet of `length` bytes to the real. Returns the verdict of a packet that goes.
 #[inline(always)]
-pub(crate) fn to_real(
+pub(crate) fn to_real<F: Family>(
     ctx: *mut xdp_md,
     frame: &Frame,
     length: u32,
@@ -24,15 +25,19 @@ pub(crate) fn to_real(
     flow_hash: u64,
     stand: Stand,
 ) -> Result<Verdict, Verdict> {
-    let way = real.entry.way();
-    if way.method() == method::DIRECT {
-        if length <= way.mtu() {
-            write_macs(frame, real.entry)?;
-            return Ok(Verdict::Direct);
+    let way = real.way;
+    let sent = if !way.is_direct() {
+        if method::is_translated(way.method()) {
+            // Translated before: a later fragment, or an ICMP error.
+            return write_macs(frame, real.entry, way).map(|()| Verdict::Nat);
         }
-        return Err(too_big(ctx, stand, way));
-    }
-    match tunnel::into(ctx, real, hash::entropy(flow_hash), stand) {
+        tunnel::into::<F>(ctx, real, length, hash::entropy(flow_hash), stand.offset())
+    } else if length > way.mtu() {
+        Err(Verdict::TooBig)
+    } else {
+        write_macs(frame, real.entry, way).map(|()| Verdict::Direct)
+    };
+    match sent {
         Err(Verdict::TooBig) => Err(too_big(ctx, stand, way)),
         other => other,
     }
@@ -60,9 +65,9 @@ pub(crate) fn came_in_by(ctx: *mut xdp_md, interface: u32) -> bool {
 
 /// Both MACs in two stores: 8 and 4 bytes.
 #[inline(always)]
-pub(crate) fn write_macs(frame: &Frame, real: Entry) -> Result<(), Verdict> {
+pub(crate) fn write_macs(frame: &Frame, real: Entry, way: Way) -> Result<(), Verdict> {
     let header = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
     header.set_u64::<0>(real.ethernet());
-    header.set_low_u32::<8>(real.way().0);
+    header.set_low_u32::<8>(way.0);
     Ok(())
 }

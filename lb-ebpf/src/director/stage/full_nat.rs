@@ -16,17 +16,17 @@ use lb_ebpf::immediate::masked;
 
 use super::connection::{self, Located};
 use super::tunnel::Stand;
-use super::{cross, packet, service, toa};
+use super::{cross, fragment, packet, service, toa};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::replies::{self, RecordAt, Row};
 
 /// Translates the packet for its real.
 #[inline(always)]
-pub(crate) fn translate<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Verdict, Verdict> {
+pub(crate) fn translate<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
     let number = if F::IS_V6 { xvs_full_nat_v6(ctx, stand.0) } else { xvs_full_nat_v4(ctx, stand.0) };
     match Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)) {
-        Some(Verdict::Nat) => Ok(Verdict::Nat),
+        Some(Verdict::Nat) => Ok(()),
         Some(verdict) => Err(verdict),
         None => Err(Verdict::Internal),
     }
@@ -54,8 +54,8 @@ pub extern "C" fn xvs_full_nat_v6(ctx: *mut xdp_md, stand: u64) -> u32 {
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(ctx, stand)?;
     let frame = packet(ctx);
-    let flow = super::flow::<F>(&frame, stand.offset())?;
     let target = service::lookup::<F>(&flow).ok_or(Verdict::NotAService)?;
     let place = connection::Place::<F>::of(F::key(&flow), target.service());
     let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;
@@ -79,13 +79,16 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<(), Verdict> {
             cross::to_v6(ctx, stand, source, destination, ports)
         };
     }
+    if F::is_fragment(&flow.ip) {
+        fragment::remember_here::<F>(&frame, stand, found.meta.real(), row);
+    }
     let change =
         Change { source: Some(F::address(source)), destination: Some(F::address(destination)), ports: Some(ports) };
     let protocol = F::protocol(&flow.ip);
     let tells = protocol == TCP
         && Chosen::of(found.meta.real()).entry.end().options() & option::TOA != 0
         && is_first_data::<F>(&frame, F::payload(&flow.ip), flow.transport.flags, record);
-    F::translate(&frame, stand.offset(), &flow.ip, &change)?;
+    F::translate_any(&frame, stand.offset(), &flow.ip, &change)?;
     if tells {
         let (client, ports) = F::client_end(place.key);
         toa::insert(ctx, stand, F::words(client), ports as u16);

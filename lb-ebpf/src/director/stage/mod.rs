@@ -8,6 +8,7 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::wire::parse::{Flow, Then};
 use lb_ebpf::packet::Frame;
 
+use self::tunnel::Stand;
 use crate::family::Family;
 
 pub(crate) mod account;
@@ -15,6 +16,7 @@ pub(crate) mod aside;
 pub(crate) mod clamp;
 pub(crate) mod connection;
 pub(crate) mod cross;
+pub(crate) mod error;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub(crate) mod full_nat;
@@ -35,10 +37,11 @@ pub(crate) fn packet(ctx: *mut xdp_md) -> Frame {
     unsafe { Frame::new(ctx) }
 }
 
-/// Reads the packet at an offset once more, for functions that run by themselves. Not for the hit path: see [`Then`].
+/// Reads the packet at `stand` once more, for functions that run by themselves. Not for the hit path: see [`Then`].
 #[inline(always)]
-pub(crate) fn flow<F: Family>(frame: &Frame, offset: usize) -> Result<Flow<F::Header>, Verdict> {
-    F::parse(frame, offset, Again::<F>(PhantomData))
+pub(crate) fn flow<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Flow<F::Header>, Verdict> {
+    let Flow { ip, transport } = F::parse(&packet(ctx), stand.offset(), Again::<F>(PhantomData))?;
+    Ok(Flow { ip: F::settled(&ip), transport })
 }
 
 struct Again<F>(PhantomData<F>);
@@ -48,6 +51,11 @@ impl<F: Family> Then<F::Header> for Again<F> {
 
     #[inline(always)]
     fn flow(self, flow: Flow<F::Header>) -> Result<Flow<F::Header>, Verdict> {
+        Ok(flow)
+    }
+
+    #[inline(always)]
+    fn first_fragment(self, flow: Flow<F::Header>) -> Result<Flow<F::Header>, Verdict> {
         Ok(flow)
     }
 

@@ -1,10 +1,12 @@
 //! Address translation on the way in: the destination becomes the real's address and port (NAT), and with full NAT the source becomes
 //! one of the director's own. The way back is in [`super::reply`], the record that leads there is made in [`super::tie`].
-#![expect(unsafe_code, reason = "the interface that the frame came in by is read from the context")]
+#![expect(unsafe_code, reason = "the ingress interface is read from the context; a global function needs a name")]
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
+use lb_common::abi::fragment::handed;
 use lb_common::abi::real::{method, option};
+use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::Packet;
 use lb_common::wire::parse::Flow;
@@ -15,11 +17,11 @@ use lb_ebpf::packet::Frame;
 
 use super::tie::{TIED, xvs_tie};
 use super::tunnel::Stand;
-use super::{cross, full_nat, toa};
-use crate::family::Family;
+use super::{account, cross, forward, fragment, full_nat, packet, toa};
+use crate::family::{Family, V4, V6};
 use crate::maps::fragments;
-use crate::maps::reals::{Chosen, Entry};
-use crate::maps::replies::RecordAt;
+use crate::maps::reals::Chosen;
+use crate::maps::replies::{RecordAt, Row};
 
 /// Hands the packet to the daemon's helper. Returns the verdict.
 #[inline(always)]
@@ -30,16 +32,48 @@ pub(crate) fn hand_over(ctx: *mut xdp_md, frame: &Frame, tag: u64) -> Verdict {
     Verdict::ToHelper
 }
 
-/// Translates the packet for its real. The verdict of one that goes.
+/// Translates the packet for its real and sends it there. Returns the verdict that its life ends with.
 #[inline(always)]
-pub(crate) fn translate<F: Family>(
+pub(crate) fn send<F: Family>(
     ctx: *mut xdp_md,
-    frame: &Frame,
     flow: &Flow<F::Header>,
     real: Chosen,
     stand: Stand,
-) -> Result<Verdict, Verdict> {
-    if real.entry.way().method() == method::FULL_NAT {
+    is_first_fragment: bool,
+) -> Verdict {
+    if real.entry.end().options() & option::HELPER != 0 {
+        return hand_over(ctx, &packet(ctx), handed::FROM_CLIENT);
+    }
+    let (length, fits) = (F::length(&flow.ip), fits::<F>(real));
+    if length > fits {
+        return forward::tell_too_big(ctx, stand, fits);
+    }
+    if is_first_fragment && real.way.method() == method::NAT {
+        fragment::remember(ctx, stand, real.number, 0);
+    }
+    if let Err(verdict) = translate::<F>(ctx, flow, real, stand) {
+        return verdict;
+    }
+    leave(ctx, real, length)
+}
+
+/// Writes both MACs, counts, and says which way the translated packet goes.
+#[inline(always)]
+pub(crate) fn leave(ctx: *mut xdp_md, real: Chosen, length: u32) -> Verdict {
+    if let Err(verdict) = forward::write_macs(&packet(ctx), real.entry, real.way) {
+        return verdict;
+    }
+    account::carried(real.number, length);
+    if forward::came_in_by(ctx, real.entry.ifindex()) {
+        return Verdict::Nat;
+    }
+    helpers::redirect(real.entry.ifindex());
+    Verdict::NatRedirect
+}
+
+#[inline(always)]
+fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, stand: Stand) -> Result<(), Verdict> {
+    if real.way.method() == method::FULL_NAT {
         return full_nat::translate::<F>(ctx, stand);
     }
     let port = real.entry.end().port();
@@ -47,30 +81,96 @@ pub(crate) fn translate<F: Family>(
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
     let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
-    rewrite::<F>(frame, stand.offset(), &flow.ip, &change)?;
-    Ok(Verdict::Nat)
+    rewrite::<F>(ctx, stand, &flow.ip, &change, real.number)
+}
+
+/// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
+#[inline(always)]
+pub(crate) fn translate_fragment<F: Family>(
+    frame: &Frame,
+    stand: Stand,
+    ip: &F::Header,
+    real: Chosen,
+    row: Row,
+) -> Result<(), Verdict> {
+    let mut change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: None };
+    if real.way.method() == method::FULL_NAT {
+        let record = row.record();
+        if Ends(record.ends()).is_v6() != F::IS_V6 || record.real() != real.number as u32 {
+            return Err(Verdict::NatUnsuited);
+        }
+        change.source = Some(F::address(record.destination()));
+    }
+    F::translate(frame, stand.offset(), ip, &change)
 }
 
 /// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
-/// make the verifier walk all of it once for each number of extension headers.
+/// make the verifier walk all of it once for each number of extension headers. `by`: see [`xvs_translate`].
 #[inline(always)]
 pub(crate) fn rewrite<F: Family>(
-    frame: &Frame,
-    offset: usize,
+    ctx: *mut xdp_md,
+    stand: Stand,
     ip: &F::Header,
     change: &Change<F::Address>,
+    by: u64,
 ) -> Result<(), Verdict> {
-    let ip = F::plain(frame, offset, ip).ok_or(Verdict::NatUnsuited)?;
-    F::translate(frame, offset, &ip, change)
+    let frame = packet(ctx);
+    if let Some(ip) = F::plain(&frame, stand.offset(), ip) {
+        return F::translate(&frame, stand.offset(), &ip, change);
+    }
+    match xvs_translate(ctx, stand.0, by) {
+        TRANSLATED => Ok(()),
+        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+    }
+}
+
+/// What [`xvs_translate`] returns of a packet that is translated: above every verdict.
+const TRANSLATED: u32 = 1 << 31;
+/// Beside the number of a row: the packet is the answer that its record is about.
+pub(crate) const ANSWER: u64 = 1 << 32;
+
+/// Translates the packet at `stand`, whatever stands between its IP header and its ports, for the real with the number `by`, or by the
+/// record of row `by` | [`ANSWER`]. Returns [`TRANSLATED`] or the number of a verdict.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
+    let stand = Stand(stand);
+    let result = if stand.is_v6() { translate_any::<V6>(ctx, stand, by) } else { translate_any::<V4>(ctx, stand, by) };
+    match result {
+        Ok(()) => TRANSLATED,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn translate_any<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict> {
+    let flow = super::flow::<F>(ctx, stand)?;
+    let old = flow.transport.ports;
+    let change = if by & ANSWER != 0 {
+        let record = Row::of(by as u32).record();
+        let (client, ports) = F::client_end(F::key_of(record.key()));
+        Change {
+            source: Some(F::address(record.virtual_address())),
+            destination: Some(client),
+            ports: Some(Ports { old, new: ports.rotate_left(16) }),
+        }
+    } else {
+        let real = Chosen::of(by as u32).entry;
+        let port = real.end().port();
+        let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
+        Change { source: None, destination: Some(F::address(real.address())), ports: Some(ports) }
+    };
+    F::translate_any(&packet(ctx), stand.offset(), &flow.ip, &change)
 }
 
 /// Bytes of the largest packet that fits the way to the real once it is translated.
 #[inline(always)]
-pub(crate) fn fits<F: Family>(real: Entry) -> u32 {
-    match (F::IS_V6, real.end().is_v6()) {
-        (false, true) => real.way().mtu().saturating_sub(cross::GROWTH),
-        (true, false) => real.way().mtu() + cross::GROWTH,
-        _ => real.way().mtu(),
+fn fits<F: Family>(real: Chosen) -> u32 {
+    let mtu = real.way.mtu();
+    match (F::IS_V6, real.entry.end().is_v6()) {
+        (false, true) => mtu.saturating_sub(cross::GROWTH),
+        (true, false) => mtu + cross::GROWTH,
+        _ => mtu,
     }
 }
 

@@ -3,7 +3,7 @@
 //! A packet that is for no service is looked up in the reply table by its own ends. Both directions drive the connection's state.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::fragment::handed;
 use lb_common::abi::reply::Ends;
@@ -15,12 +15,12 @@ use lb_common::wire::parse::Flow;
 use lb_common::wire::translate::{Change, Ports};
 use lb_common::wire::transport::{TCP, TCP_HEADER};
 use lb_common::wire::{Packet, View, ethernet};
+use lb_ebpf::helpers;
 use lb_ebpf::immediate::masked;
-use lb_ebpf::packet::Frame;
 
 use super::clamp::xvs_clamp;
 use super::tunnel::Stand;
-use super::{account, connection, cross, forward, nat, packet, toa};
+use super::{account, connection, cross, forward, fragment, nat, packet, toa};
 use crate::family::{Family, SlotOf, V4, V6};
 use crate::maps::replies::{self, RecordAt, Row};
 use crate::maps::{limits, settings};
@@ -33,6 +33,12 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
+    /// The client is of this family.
+    #[inline(always)]
+    pub(crate) fn is_of_family(&self, is_v6: bool) -> bool {
+        self.word.place().is_v6() == is_v6
+    }
+
     /// Nobody has written the record since it was found.
     #[inline(always)]
     pub(crate) fn is_current(&self) -> bool {
@@ -61,58 +67,63 @@ pub(crate) fn find<F: Family>(source: F::Address, destination: F::Address, ends:
     None
 }
 
-/// Sends the packet on if it is an answer. The verdict of one that is not: no service's.
+/// Sends the packet on if it is an answer. Returns the verdict that its life ends with; that of one that is no answer: no service's.
 #[inline(always)]
 pub(crate) fn send<F: Family>(
     ctx: *mut xdp_md,
-    frame: &Frame,
     flow: &Flow<F::Header>,
-    offset: usize,
-) -> Result<u32, Verdict> {
+    stand: Stand,
+    is_first_fragment: bool,
+) -> Verdict {
     if !settings::has_replies() {
-        return Err(Verdict::NotAService);
+        return Verdict::NotAService;
     }
     let ends = Ends::new(flow.transport.ports, F::protocol(&flow.ip), F::IS_V6);
-    let (source, destination) = (F::source(&flow.ip), F::destination(&flow.ip));
-    let answered = find::<F>(source, destination, ends).ok_or(Verdict::NotAService)?;
-    let place = answered.word.place();
-    let stand = Stand::new(offset, F::IS_V6);
-    if place.is_v6() != F::IS_V6 {
+    let Some(answered) = find::<F>(F::source(&flow.ip), F::destination(&flow.ip), ends) else {
+        return Verdict::NotAService;
+    };
+    if answered.word.place().is_v6() != F::IS_V6 {
         return send_across(ctx, stand, answered.row, F::length(&flow.ip));
     }
-    let answer = of_connection::<F>(&answered).ok_or(Verdict::NotAService)?;
+    let Some(answer) = of_connection::<F>(&answered) else { return Verdict::NotAService };
     advance::<F>(ctx, flow, &answer, stand);
     if F::length(&flow.ip) > answer.mtu {
         // Nothing fits where the daemon's helper has to see every packet.
-        return Err(match answer.mtu {
-            0 => nat::hand_over(ctx, frame, handed::FROM_REAL),
+        return match answer.mtu {
+            0 => nat::hand_over(ctx, &packet(ctx), handed::FROM_REAL),
             mtu => forward::tell_too_big(ctx, stand, mtu),
-        });
+        };
+    }
+    if is_first_fragment {
+        fragment::remember_answer(ctx, stand, answer.row);
     }
     let change = Change {
         source: Some(answer.service),
         destination: Some(answer.client),
         ports: Some(Ports { old: flow.transport.ports, new: answer.ports }),
     };
-    nat::rewrite::<F>(frame, offset, &flow.ip, &change)?;
-    leave(ctx, frame, answer.link, answer.found.meta.real(), F::length(&flow.ip))
+    let by = u64::from(answer.row.number()) | nat::ANSWER;
+    match nat::rewrite::<F>(ctx, stand, &flow.ip, &change, by) {
+        Ok(()) => leave(ctx, answer.link, answer.found.meta.real(), F::length(&flow.ip)),
+        Err(verdict) => verdict,
+    }
 }
 
 /// What is known of an answer whose client is of family `C`.
-struct Answer<C: Family> {
-    found: Found<SlotOf<C>>,
-    service: C::Address,
-    client: C::Address,
+pub(crate) struct Answer<C: Family> {
+    pub(crate) found: Found<SlotOf<C>>,
+    pub(crate) service: C::Address,
+    pub(crate) client: C::Address,
     /// As the client gets them.
-    ports: u32,
-    link: [u64; 2],
+    pub(crate) ports: u32,
+    pub(crate) link: [u64; 2],
     mtu: u32,
     row: Row,
 }
 
 /// The connection of an answer; None when it is over, or the record has become another's.
 #[inline(always)]
-fn of_connection<C: Family>(answered: &Answered) -> Option<Answer<C>> {
+pub(crate) fn of_connection<C: Family>(answered: &Answered) -> Option<Answer<C>> {
     let record = answered.record;
     let slot = C::slot(answered.word.place().index());
     let key = C::key_of(record.key());
@@ -133,31 +144,49 @@ fn of_connection<C: Family>(answered: &Answered) -> Option<Answer<C>> {
     answered.is_current().then_some(answer)
 }
 
-/// Writes both MACs, counts, and names the way out.
+/// Sends on a later fragment of an answer, whose packet's record is in `row`. Returns the verdict that its life ends with.
 #[inline(always)]
-fn leave(ctx: *mut xdp_md, frame: &Frame, link: [u64; 2], real: u32, length: u32) -> Result<u32, Verdict> {
-    let header = frame.view::<{ ethernet::HEADER }>(0).ok_or(Verdict::Truncated)?;
+pub(crate) fn send_fragment<F: Family>(ctx: *mut xdp_md, stand: Stand, ip: &F::Header, row: Row) -> Verdict {
+    let record = row.record();
+    // The row may have become another's since the first fragment.
+    if Ends(record.ends()).is_v6() != F::IS_V6 || !F::has_addresses(record, F::source(ip), F::destination(ip)) {
+        return Verdict::NotAService;
+    }
+    if row.word().place().is_v6() != F::IS_V6 {
+        return Verdict::NatUnsuited;
+    }
+    let (client, _) = F::client_end(F::key_of(record.key()));
+    let change = Change { source: Some(F::address(record.virtual_address())), destination: Some(client), ports: None };
+    match F::translate(&packet(ctx), stand.offset(), ip, &change) {
+        Ok(()) => leave(ctx, [record.link_0(), record.link_1()], record.real(), F::length(ip)),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Writes both MACs, counts, and says which way the answer goes.
+#[inline(always)]
+pub(crate) fn leave(ctx: *mut xdp_md, link: [u64; 2], real: u32, length: u32) -> Verdict {
+    let Some(header) = packet(ctx).view::<{ ethernet::HEADER }>(0) else { return Verdict::Truncated };
     header.set_u64::<0>(link[0]);
     header.set_low_u32::<8>(link[1]);
-    let (real, egress) = (u64::from(real) & settings::real_mask(), (link[1] >> 32) as u32);
+    account::answered(u64::from(real) & settings::real_mask(), length);
+    let egress = (link[1] >> 32) as u32;
     if forward::came_in_by(ctx, egress) {
-        account::answered(real, length, Verdict::Reply);
-        Ok(xdp_action::XDP_TX)
-    } else {
-        account::answered(real, length, Verdict::ReplyRedirect);
-        Ok(lb_ebpf::helpers::redirect(egress))
+        return Verdict::Reply;
     }
+    helpers::redirect(egress);
+    Verdict::ReplyRedirect
 }
 
 /// The answer's client is of the other family.
 #[inline(always)]
-fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Result<u32, Verdict> {
+fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Verdict {
     let number = xvs_across(ctx, stand.0, u64::from(row.number()));
     if number != Verdict::Reply as u32 {
-        return Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal));
+        return Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal);
     }
     let record = row.record();
-    leave(ctx, &packet(ctx), [record.link_0(), record.link_1()], record.real(), length)
+    leave(ctx, [record.link_0(), record.link_1()], record.real(), length)
 }
 
 /// Translates the answer at `stand`, whose record is in a row, for a client of the other family. Returns the number of the verdict.
@@ -174,7 +203,7 @@ pub extern "C" fn xvs_across(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
 
 #[inline(always)]
 fn across<F: Family, C: Family>(ctx: *mut xdp_md, stand: Stand, row: Row) -> Result<(), Verdict> {
-    let flow = super::flow::<F>(&packet(ctx), stand.offset())?;
+    let flow = super::flow::<F>(ctx, stand)?;
     let answered = Answered { row, record: row.record(), word: row.word() };
     let answer = of_connection::<C>(&answered).ok_or(Verdict::NotAService)?;
     let fits = if C::IS_V6 { answer.mtu.saturating_sub(cross::GROWTH) } else { answer.mtu + cross::GROWTH };
@@ -235,7 +264,6 @@ pub extern "C" fn xvs_answered_syn(ctx: *mut xdp_md, stand: u64, row: u64) -> u3
 /// Sequence number of a TCP packet, raw.
 #[inline(always)]
 fn sequence<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Option<u32> {
-    let frame = packet(ctx);
-    let flow = super::flow::<F>(&frame, stand.offset()).ok()?;
-    Some(frame.view::<TCP_HEADER>(F::payload(&flow.ip))?.raw_u32::<4>())
+    let flow = super::flow::<F>(ctx, stand).ok()?;
+    Some(packet(ctx).view::<TCP_HEADER>(F::payload(&flow.ip))?.raw_u32::<4>())
 }

@@ -17,8 +17,8 @@ use lb_common::wire::parse::Flow;
 use super::clamp::xvs_clamp;
 use super::connection::{self, Located};
 use super::route::{xvs_route_v4, xvs_route_v6};
+use super::service;
 use super::tunnel::Stand;
-use super::{packet, service};
 use crate::family::{Family, SlotOf, V4, V6};
 use crate::maps::limits;
 use crate::maps::reals::Chosen;
@@ -73,7 +73,7 @@ pub extern "C" fn xvs_attempt_v6(ctx: *mut xdp_md, stand: u64, attempt: u64) -> 
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: u64, attempt: u64) -> u32 {
-    let flow = super::flow::<F>(&packet(ctx), Stand(stand).offset());
+    let flow = super::flow::<F>(ctx, Stand(stand));
     match flow.and_then(|flow| tie::<F>(&flow, attempt)) {
         Ok(number) => number,
         Err(verdict) => verdict as u32,

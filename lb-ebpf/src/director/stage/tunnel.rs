@@ -1,14 +1,11 @@
-//! Tunnels: an outer IP header, and for GUE and GRE one more, in front of the packet. Out of line: packets that go by direct routing
-//! have no registers to spare, and the verifier walks all combinations of headers once.
-#![expect(unsafe_code, reason = "the head of the running program's frame is moved; a global function needs a name")]
+//! Tunnels: an outer IP header, and for GUE and GRE one more, in front of the packet.
+#![expect(unsafe_code, reason = "the head of the running program's frame is moved")]
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::real::method;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::tunnel::{
-    Inner, MAX_SHIM, Shim, is_outer_v4, is_tunnel, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4,
-    sum_v6,
+    MAX_SHIM, Shim, is_outer_v4, is_tunnel, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4, sum_v6,
 };
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
@@ -16,6 +13,7 @@ use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use super::packet;
+use crate::family::Family;
 use crate::maps::reals::{Chosen, Entry};
 
 /// Where a packet stands in its frame, as one number.
@@ -24,6 +22,7 @@ pub(crate) struct Stand(pub(crate) u64);
 
 impl Stand {
     const V6: u64 = 1 << 8;
+    const ASTRAY: u64 = 1 << 9;
 
     /// An IP header at `offset`: 14, 18 or 22.
     #[inline(always)]
@@ -37,6 +36,18 @@ impl Stand {
         (self.0 & 0x1f) as usize
     }
 
+    /// The same for a packet whose destination is no service's address: an answer, if anything.
+    #[inline(always)]
+    pub(crate) fn not_to_vip(self) -> Self {
+        Self(self.0 | Self::ASTRAY)
+    }
+
+    /// The destination is a service's address.
+    #[inline(always)]
+    pub(crate) fn is_to_vip(self) -> bool {
+        self.0 & Self::ASTRAY == 0
+    }
+
     /// The packet is an IPv6 one.
     #[inline(always)]
     pub(crate) fn is_v6(self) -> bool {
@@ -44,108 +55,94 @@ impl Stand {
     }
 }
 
-/// Puts the packet into a tunnel to the real, and writes the frame's MACs.
+/// Puts the packet of `length` bytes at `at` into a tunnel to the real, if it fits, and writes the frame's MACs.
 #[inline(always)]
-pub(crate) fn into(ctx: *mut xdp_md, real: Chosen, entropy: u32, stand: Stand) -> Result<Verdict, Verdict> {
-    let number = xvs_tunnel(ctx, real.number, u64::from(entropy), stand.0);
-    match Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)) {
-        Some(Verdict::Tunnel) => Ok(Verdict::Tunnel),
-        Some(verdict) => Err(verdict),
-        None => Err(Verdict::Internal),
-    }
-}
-
-/// [`into`] by numbers. Returns the verdict's.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn xvs_tunnel(ctx: *mut xdp_md, real: u64, entropy: u64, stand: u64) -> u32 {
-    let (real, entropy) = (Chosen::of(real as u32).entry, entropy as u32);
-    let is_v6 = Stand(stand).is_v6();
-    // Constants from here on, so that every header's place is one.
-    let done = match (stand & 0xff, is_v6) {
-        (14, false) => encapsulate::<14, false>(ctx, real, entropy),
-        (18, false) => encapsulate::<18, false>(ctx, real, entropy),
-        (22, false) => encapsulate::<22, false>(ctx, real, entropy),
-        (14, true) => encapsulate::<14, true>(ctx, real, entropy),
-        (18, true) => encapsulate::<18, true>(ctx, real, entropy),
-        (22, true) => encapsulate::<22, true>(ctx, real, entropy),
-        _ => Err(Verdict::Internal),
-    };
-    match done {
-        Ok(()) => Verdict::Tunnel as u32,
-        Err(verdict) => verdict as u32,
-    }
-}
-
-#[inline(always)]
-fn encapsulate<const AT: usize, const V6: bool>(ctx: *mut xdp_md, real: Entry, entropy: u32) -> Result<(), Verdict> {
-    let by = real.way().method();
-    if !is_tunnel(by) {
-        return Err(Verdict::Internal);
-    }
-    let frame = packet(ctx);
-    let inner = if V6 { Inner::v6(&frame, AT, entropy)? } else { Inner::v4(&frame, AT)? };
-    if inner.length + overhead(by) > real.way().mtu() {
-        return Err(Verdict::TooBig);
-    }
-    let tags = read_tags::<AT>(&frame)?;
-    // IP in IP on a path of its own: it is the fastest tunnel, and stays so.
+pub(crate) fn into<F: Family>(
+    ctx: *mut xdp_md,
+    real: Chosen,
+    length: u32,
+    entropy: u32,
+    at: usize,
+) -> Result<Verdict, Verdict> {
+    let (way, real) = (real.way, real.entry);
+    // Not known to the compiler any more: it would note for every packet, at the tags already, which branches are to be taken here.
+    let at = masked::<0x1f>(at as u32) as usize;
+    let by = way.method();
+    let fits = |by| length + overhead(by) <= way.mtu();
+    // IP in IP on paths of their own: it is the fastest tunnel, and stays so.
     match by {
-        method::TUNNEL_V4 | method::TUNNEL_V6 => put::<AT>(ctx, real, by, &inner, entropy, |_| Shim::none(&inner))?,
+        method::TUNNEL_V4 if fits(method::TUNNEL_V4) => put_v4::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
+        method::TUNNEL_V6 if fits(method::TUNNEL_V6) => put_v6::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
+        _ if !is_tunnel(by) => return Err(Verdict::Internal),
+        _ if !fits(by) => return Err(Verdict::TooBig),
         _ => {
-            let carried = carried::<AT, V6>(&frame, by);
-            let port = real.tunnel_port();
-            put::<AT>(ctx, real, by, &inner, entropy, |pseudo| shim(by, &inner, port, pseudo, carried, entropy))?;
+            let is_v4 = is_outer_v4(by);
+            let pseudo = || {
+                if is_v4 { pseudo_v4(&real.ends_v4(), entropy) } else { pseudo_v6(&real.ends_v6(), entropy) }
+            };
+            let carried = if by & method::CHECKSUM == 0 { None } else { carried::<F>(&packet(ctx), at) };
+            let shim = shim(by, F::IN_IP, length, real.tunnel_port(), carried, pseudo, entropy);
+            if is_v4 {
+                put_v4::<F>(ctx, real, &shim, entropy, at)?;
+            } else {
+                put_v6::<F>(ctx, real, &shim, entropy, at)?;
+            }
         }
     }
-    let frame = packet(ctx);
-    write_tags::<AT>(&frame, tags)?;
-    super::forward::write_macs(&frame, real)
+    Ok(Verdict::Tunnel)
 }
 
-/// Puts the outer header in front, and behind it what `shim` makes of the sum of its addresses.
+/// An outer IPv4 header in front, and the shim behind it.
 #[inline(always)]
-fn put<const AT: usize>(
-    ctx: *mut xdp_md,
-    real: Entry,
-    by: u8,
-    inner: &Inner,
-    entropy: u32,
-    shim: impl FnOnce(u32) -> Shim,
-) -> Result<(), Verdict> {
-    if is_outer_v4(by) {
-        let ends = real.ends_v4();
-        let shim = shim(pseudo_v4(&ends, entropy));
-        let words = outer_v4(inner, &shim, &ends, entropy);
-        grow(ctx, ipv4::HEADER as u32 + shim.length)?;
-        let frame = packet(ctx);
-        write(&frame, AT, ethernet::IPV4, &words)?;
-        write_shim(&frame, AT + ipv4::HEADER, &shim)
-    } else {
-        let ends = real.ends_v6();
-        let shim = shim(pseudo_v6(&ends, entropy));
-        let words = outer_v6(inner, &shim, &ends, entropy);
-        grow(ctx, ipv6::HEADER as u32 + shim.length)?;
-        let frame = packet(ctx);
-        write_v6(&frame, AT, &words)?;
-        write_shim(&frame, AT + ipv6::HEADER, &shim)
-    }
+fn put_v4<F: Family>(ctx: *mut xdp_md, real: Entry, shim: &Shim, entropy: u32, at: usize) -> Result<(), Verdict> {
+    let front = ipv4::HEADER + shim.length as usize;
+    let frame = grow(ctx, real, front, at)?;
+    let inner = F::inner(&frame, at + front, entropy)?;
+    write(&frame, at, &outer_v4(&inner, shim, &real.ends_v4(), entropy))?;
+    write_shim(&frame, at + ipv4::HEADER, shim)
 }
 
-/// The sum of the packet's words, if the method wants a checksum and the packet says it.
+/// An outer IPv6 header in front, and the shim behind it.
 #[inline(always)]
-fn carried<const AT: usize, const V6: bool>(frame: &Frame, by: u8) -> Option<u32> {
-    if by & method::CHECKSUM == 0 {
-        return None;
-    }
-    if V6 { sum_v6(frame, AT) } else { sum_v4(frame, AT) }
+fn put_v6<F: Family>(ctx: *mut xdp_md, real: Entry, shim: &Shim, entropy: u32, at: usize) -> Result<(), Verdict> {
+    let front = ipv6::HEADER + shim.length as usize;
+    let frame = grow(ctx, real, front, at)?;
+    let inner = F::inner(&frame, at + front, entropy)?;
+    write_v6(&frame, at, &outer_v6(&inner, shim, &real.ends_v6(), entropy))?;
+    write_shim(&frame, at + ipv6::HEADER, shim)
 }
 
-/// Makes room in front of the frame.
+/// The sum of the packet's words, if the packet says it.
 #[inline(always)]
-fn grow(ctx: *mut xdp_md, bytes: u32) -> Result<(), Verdict> {
+fn carried<F: Family>(frame: &Frame, at: usize) -> Option<u64> {
+    if F::IS_V6 { sum_v6(frame, at) } else { sum_v4(frame, at) }
+}
+
+/// Makes room of `front` bytes before the packet and writes the link's header anew, for an IP header at `at` again. Nothing of the
+/// packet is read before: what would have to be kept meanwhile has no place in registers.
+#[inline(always)]
+fn grow(ctx: *mut xdp_md, real: Entry, front: usize, at: usize) -> Result<Frame, Verdict> {
     // SAFETY: the context of the running program; no frame taken before is used after.
-    if unsafe { helpers::adjust_head(ctx, -(bytes as i32)) } { Ok(()) } else { Err(Verdict::NoHeadroom) }
+    if !unsafe { helpers::adjust_head(ctx, -(front as i32)) } {
+        return Err(Verdict::NoHeadroom);
+    }
+    let frame = packet(ctx);
+    super::forward::write_macs(&frame, real, real.way())?;
+    // Tags that stand behind the old addresses.
+    if at > ethernet::HEADER {
+        move_tag(&frame, front + 12, 12)?;
+    }
+    if at > ethernet::HEADER + ethernet::TAG {
+        move_tag(&frame, front + 16, 16)?;
+    }
+    Ok(frame)
+}
+
+#[inline(always)]
+fn move_tag(frame: &Frame, from: usize, to: usize) -> Result<(), Verdict> {
+    let tag = frame.view::<{ ethernet::TAG }>(from).ok_or(Verdict::Truncated)?.raw_u32::<0>();
+    frame.view::<{ ethernet::TAG }>(to).ok_or(Verdict::Truncated)?.set_u32::<0>(tag);
+    Ok(())
 }
 
 /// VLAN tags in front of the IP header, which must move to the frame's new begin.
@@ -175,9 +172,9 @@ pub(crate) fn write_tags<const AT: usize>(frame: &Frame, tags: [u32; 2]) -> Resu
 
 /// The EtherType's two bytes and the outer IPv4 header behind them.
 #[inline(always)]
-fn write(frame: &Frame, at: usize, ethertype: u16, words: &[u32; 5]) -> Result<(), Verdict> {
+fn write(frame: &Frame, at: usize, words: &[u32; 5]) -> Result<(), Verdict> {
     let view = frame.view::<22>(at - 2).ok_or(Verdict::Truncated)?;
-    view.set_u16::<0>(ethertype.to_be());
+    view.set_u16::<0>(ethernet::IPV4.to_be());
     view.set_u32::<2>(words[0]);
     view.set_u32::<6>(words[1]);
     view.set_u32::<10>(words[2]);

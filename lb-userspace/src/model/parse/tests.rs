@@ -56,10 +56,10 @@ const ROWS: &[Row] = &[
     ),
     (
         "words",
-        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"sctp\"\nscheduler = \"sed\"\nmethod = \"nat\"\n\
+        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"icmp\"\nscheduler = \"sed\"\nmethod = \"nat\"\n\
          on_real_down = \"close\"\nflags = [\"sh-port\", \"sh-ports\", 1]\n",
         &[
-            (3, "service[0].protocol", "protocol sctp is not in this version"),
+            (3, "service[0].protocol", "unknown protocol \"icmp\"; one of tcp, udp, sctp"),
             (4, "service[0].scheduler", "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh"),
             (5, "service[0].method", "forwarding method nat is not in this version"),
             (6, "service[0].on_real_down", "unknown on_real_down policy \"close\"; one of keep, drop, reschedule"),
@@ -134,6 +134,20 @@ const ROWS: &[Row] = &[
             (19, "service[1].health.status[1]", "\"abc\" is not an HTTP status"),
             (22, "service[2].health.type", "missing; write for example type = \"tcp\" (or \"http\")"),
             (23, "service[2].health.status", "empty: no answer would count as success"),
+        ],
+    ),
+    (
+        "an SCTP service asked at its own port",
+        "[[service]]\naddress = \"10.0.0.1:3868\"\nprotocol = \"sctp\"\n[service.health]\ntype = \"tcp\"\n\
+         [[service]]\naddress = \"10.0.0.1:3869\"\nprotocol = \"sctp\"\n[service.health]\ntype = \"http\"\nport = 8080\n\
+         [[service]]\naddress = \"10.0.0.1:3870\"\nprotocol = \"stcp\"\n[service.health]\ntype = \"tcp\"\n",
+        &[
+            (
+                4,
+                "service[0].health.port",
+                "missing: checks ask by TCP, which an SCTP port does not answer; name a TCP port",
+            ),
+            (14, "service[2].protocol", "unknown protocol \"stcp\"; one of tcp, udp, sctp"),
         ],
     ),
     (
