@@ -114,6 +114,12 @@ pub fn ends(packet: &[u8]) -> Result<(SocketAddr, SocketAddr), Refused> {
     headers(packet).map(|(_, ends)| ends)
 }
 
+/// The packet has a SYN: the connection, if there is one on its ports, is another from now on.
+pub(super) fn opens(packet: &[u8]) -> bool {
+    let flags = headers(packet).ok().and_then(|(ip, _)| packet.get(ip.transport + 13));
+    flags.is_some_and(|flags| flags & flag::SYN != 0)
+}
+
 fn headers(packet: &[u8]) -> Result<(Ip, (SocketAddr, SocketAddr)), Refused> {
     let frame = Frame(packet);
     let parsed = match packet.first().map_or(0, |byte| byte >> 4) {

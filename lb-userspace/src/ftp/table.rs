@@ -10,7 +10,7 @@ use super::adjust::Moved;
 use super::expect::{Expectation, Expectations};
 use super::packet::{Translated, translate};
 use super::reset::{Resets, resets};
-use super::segment::{Refused, Segment, ends};
+use super::segment::{Refused, Segment, ends, opens};
 use super::session::Session;
 use super::{ControlKey, Direction, Notice, Translation};
 
@@ -187,13 +187,24 @@ impl Ftp {
         Ok(output)
     }
 
-    /// Goes on with a control connection that an earlier daemon has followed, unless it is remembered, or there is no room.
-    pub fn resume(&mut self, now: Instant, translation: &Translation, moved: Moved) {
+    /// Goes on with a control connection that an earlier daemon has followed, of which `packet` has come. False where its packets cannot
+    /// be translated, for want of room. One that is remembered goes on as it is, and a SYN begins a new one.
+    pub fn resume(&mut self, now: Instant, translation: &Translation, packet: &[u8], moved: Moved) -> bool {
         let key = translation.key();
-        if !self.controls.contains_key(&key) && self.controls.len() < self.limits.controls {
-            let session = Session::resumed(moved);
-            self.controls.insert(key, Control { session, ..Control::new(now, *translation) });
+        if self.controls.contains_key(&key) || opens(packet) {
+            return true;
         }
+        if self.controls.len() >= self.limits.controls {
+            return false;
+        }
+        let session = Session::resumed(moved);
+        self.controls.insert(key, Control { session, ..Control::new(now, *translation) });
+        true
+    }
+
+    /// Every control connection that is remembered.
+    pub fn keys(&self) -> impl Iterator<Item = ControlKey> {
+        self.controls.keys().copied()
     }
 
     /// How a control connection's numbers are moved: what [`Ftp::resume`] has to be told.

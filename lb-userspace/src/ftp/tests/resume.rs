@@ -10,7 +10,9 @@ fn resumed() -> (Wire, u32) {
     wire.passive(1, 1000);
     let moved = wire.ftp.moved(wire.translation.key()).unwrap();
     let mut next = Wire::new(v4());
-    next.ftp.resume(next.now, &next.translation, Moved::of(moved.word()).unwrap());
+    let first = packet(&next.translation, FromReal, &data(1000 + PASSIVE.len() as u32, 7, "150\r\n"));
+    assert!(next.ftp.resume(next.now, &next.translation, &first, Moved::of(moved.word()).unwrap()));
+    assert_eq!(next.ftp.keys().collect::<Vec<_>>(), [next.translation.key()]);
     (next, 1000 + PASSIVE.len() as u32)
 }
 
@@ -55,8 +57,8 @@ fn what_speaks_of_numbers_before_ends_the_connection_for_both_sides() {
 fn resets_of_ipv6_are_whole() {
     let translation = v6();
     let mut wire = Wire::new(translation);
-    wire.ftp.resume(wire.now, &translation, Moved::of(5 << 32 | 1).unwrap());
     let old = packet(&translation, FromReal, &data(1, 9, "x"));
+    assert!(wire.ftp.resume(wire.now, &translation, &old, Moved::of(5 << 32 | 1).unwrap()));
     let resets = wire.ftp.resets(&translation, FromReal, &old).unwrap();
     assert_eq!((read(&resets.back).2.seq, read(&resets.onwards).2.seq), (9, 6));
 }
@@ -67,6 +69,17 @@ fn a_new_connection_on_the_same_ports_has_its_own_numbers() {
     wire.pass(FromReal, &Tcp { seq: 100, ack: 1, flags: SYN | ACK, ..Tcp::default() });
     assert_eq!(wire.ftp.moved(wire.translation.key()), None);
     assert_eq!(wire.real(101, "220 \r\n").0.seq, 101);
+}
+
+#[test]
+fn a_syn_goes_on_with_nothing_and_neither_does_what_finds_no_room() {
+    let (mut wire, moved) = (Wire::new(v4()), Moved::of(5 << 32 | 1).unwrap());
+    let syn = packet(&wire.translation, FromClient, &Tcp { flags: SYN, ..Tcp::default() });
+    assert!(wire.ftp.resume(wire.now, &wire.translation, &syn, moved));
+    assert_eq!((wire.ftp.controls(), wire.ftp.moved(wire.translation.key())), (0, None));
+    wire.ftp = Ftp::new(Limits { controls: 0, ..Limits::default() });
+    let other = packet(&wire.translation, FromClient, &Tcp { flags: ACK, ..Tcp::default() });
+    assert!(!wire.ftp.resume(wire.now, &wire.translation, &other, moved));
 }
 
 #[test]
