@@ -353,7 +353,11 @@ fn ftp_by_direct_routing_needs_a_service_of_any_port_that_goes_by_address() {
         let servers = FtpServer::on_all(stage);
         let mut services = String::new();
         for family in Family::ALL {
-            services += &format!("[[service]]\naddress = \"{}\"\nscheduler = \"sh\"\n", plan::vip(family, 0));
+            let vip = match plan::vip(family, 0) {
+                IpAddr::V4(vip) => vip.to_string(),
+                IpAddr::V6(vip) => format!("[{vip}]"),
+            };
+            services += &format!("[[service]]\naddress = \"{vip}\"\nscheduler = \"sh\"\n");
             services += &stage.reals(family, &[1, 1]);
         }
         stage.apply_and_wait(&services);

@@ -59,7 +59,7 @@ impl Tables {
         Connections {
             v4: self.maps.connections_v4.words(),
             v6: self.maps.connections_v6.words(),
-            secret: self.settings().hash_key,
+            secret: self.settings().secret(),
         }
     }
 
