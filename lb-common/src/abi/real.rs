@@ -20,7 +20,7 @@ pub mod method {
     pub const NAT: u8 = 7;
     /// Full NAT: besides, the source becomes one of the director's own addresses; the real may be of the other family.
     pub const FULL_NAT: u8 = 8;
-    /// The director itself is the real.
+    /// The director itself is the real: packets go to its kernel as they are.
     pub const LOCAL: u8 = 9;
     /// Beside a GUE or GRE method: with the checksum of the UDP or GRE header.
     pub const CHECKSUM: u8 = 0x80;

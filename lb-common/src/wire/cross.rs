@@ -13,7 +13,7 @@ pub struct Common {
     pub class: u8,
     /// Hops that are left, this one counted.
     pub hops: u8,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: u8,
     /// Bytes behind the IP header.
     pub length: u16,
@@ -61,15 +61,19 @@ pub const fn header_v4(common: Common, source: u32, destination: u32) -> [u32; 5
 }
 
 /// Rewrites ports and checksum of the segment at `offset`. UDP without a checksum is refused: IPv6 allows none, and to make one the whole
-/// packet would have to be read.
+/// packet would have to be read. SCTP's covers no addresses.
 #[inline(always)]
 pub fn segment<P: Editable>(
     packet: &P,
     offset: usize,
-    protocol: u8,
+    common: Common,
     ports: Ports,
     addresses: Delta,
 ) -> Result<(), Verdict> {
+    let protocol = common.protocol;
+    if protocol == transport::SCTP {
+        return super::translate::sctp_ports(packet, offset, ports, u32::from(common.length), false);
+    }
     if protocol == transport::UDP {
         let header = packet.edit::<{ transport::UDP_HEADER }>(offset).ok_or(Verdict::Truncated)?;
         if super::View::raw_u16::<6>(header) == 0 {

@@ -144,7 +144,7 @@ pub fn v6_sctp<P: Editable>(
 /// New ports of an SCTP packet of `length` bytes, and its checksum after them; it covers no addresses. A first fragment does not say how
 /// long its packet is, so that its ports can only stay.
 #[inline(always)]
-fn sctp_ports<P: Editable>(
+pub(super) fn sctp_ports<P: Editable>(
     packet: &P,
     offset: usize,
     ports: Ports,

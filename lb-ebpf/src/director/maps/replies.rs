@@ -8,7 +8,7 @@ use lb_common::abi::tables::placeholder::{of_constant, of_table};
 use lb_common::abi::tables::{self, Constant};
 use lb_common::algo::hash;
 use lb_common::table::Slot;
-use lb_ebpf::immediate::immediate;
+use lb_ebpf::immediate::{immediate, masked};
 use lb_ebpf::word;
 
 use super::{Table, settings};
@@ -232,9 +232,10 @@ pub(crate) fn local(is_v6: bool, hash: u64, attempt: u32) -> Option<([u64; 2], u
     if count == 0 {
         return None;
     }
-    let number = u64::from((hash as u32).wrapping_add(attempt) % count) & u64::from(MAX_LOCALS - 1);
-    let first = if is_v6 { u64::from(MAX_LOCALS) } else { 0 };
-    let place = Locals::at(number + first).cast::<u64>();
+    let number = (hash as u32).wrapping_add(attempt) % count & (MAX_LOCALS - 1);
+    let first = if is_v6 { MAX_LOCALS } else { 0 };
+    // Masked by the sum: kernel 6.1 has forgotten by here that `first` is one of two.
+    let place = Locals::at(u64::from(masked::<{ 2 * MAX_LOCALS - 1 }>(number + first))).cast::<u64>();
     // SAFETY: aligned words of a value of the table. User space makes an address count by the settings, after it has been written.
     let (address, ports) = unsafe { ([word::load(place), word::load(place.add(1))], word::load(place.add(2))) };
     let (first_port, ports) = (ports as u32, (ports >> 32) as u32);

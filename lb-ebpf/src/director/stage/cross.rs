@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::cross::{Common, delta_to_v4, delta_to_v6, header_v4, header_v6, segment};
 use lb_common::wire::translate::Ports;
-use lb_common::wire::transport::{TCP, UDP};
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 use lb_common::wire::{Edit, Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
 use lb_ebpf::immediate::masked;
@@ -31,14 +31,14 @@ pub(crate) fn to_v6(
 ) -> Result<(), Verdict> {
     let (frame, at) = (packet(ctx), checked(stand)?);
     let ip = frame.view::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
-    if ip.u8::<0>() != 0x45 {
+    if ip.u8::<0>() != 0x45 || ip.raw_u16::<6>() & !ipv4::DONT_FRAGMENT != 0 {
         return Err(Verdict::NatUnsuited);
     }
     let (protocol, hops) = (plain(ip.u8::<9>())?, fewer(ip.u8::<8>())?);
     let length = ip.u16::<2>().checked_sub(ipv4::HEADER as u16).ok_or(Verdict::BadHeader)?;
-    let common = Common { class: ip.u8::<1>(), hops, protocol, length };
+    let common = Common { class: ip.u8::<1>(), hops, protocol, length: word(length) };
     let delta = delta_to_v6([ip.raw_u32::<12>(), ip.raw_u32::<16>()], [source, destination]);
-    segment(&frame, at + ipv4::HEADER, protocol, ports, delta)?;
+    segment(&frame, at + ipv4::HEADER, common, ports, delta)?;
     move_link(ctx, at, -(GROWTH as i32))?;
     let words = header_v6(common, source, destination);
     let view = packet(ctx).view::<42>(ethertype(at)).ok_or(Verdict::Truncated)?;
@@ -63,9 +63,9 @@ pub(crate) fn to_v4(
     let (frame, at) = (packet(ctx), checked(stand)?);
     let ip = frame.view::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
     let (protocol, hops) = (plain(ip.u8::<6>())?, fewer(ip.u8::<7>())?);
-    let common = Common { class: (ip.u16::<0>() >> 4) as u8, hops, protocol, length: ip.u16::<4>() };
+    let common = Common { class: (ip.u16::<0>() >> 4) as u8, hops, protocol, length: word(ip.u16::<4>()) };
     let old = [[ip.raw_u64::<8, 12>(), ip.raw_u64::<16, 20>()], [ip.raw_u64::<24, 28>(), ip.raw_u64::<32, 36>()]];
-    segment(&frame, at + ipv6::HEADER, protocol, ports, delta_to_v4(old, [source, destination]))?;
+    segment(&frame, at + ipv6::HEADER, common, ports, delta_to_v4(old, [source, destination]))?;
     move_link(ctx, at, GROWTH as i32)?;
     let words = header_v4(common, source, destination);
     let view = packet(ctx).view::<22>(ethertype(at)).ok_or(Verdict::Truncated)?;
@@ -92,9 +92,15 @@ fn ethertype(at: usize) -> usize {
     masked::<0x1f>(at as u32 - 2) as usize
 }
 
+/// A length, masked: it leads into a table (of SCTP's checksum), and kernel 6.1 takes the compiler's word for no size.
+#[inline(always)]
+fn word(length: u16) -> u16 {
+    masked::<0xffff>(length.into()) as u16
+}
+
 #[inline(always)]
 fn plain(protocol: u8) -> Result<u8, Verdict> {
-    if matches!(protocol, TCP | UDP) { Ok(protocol) } else { Err(Verdict::NatUnsuited) }
+    if matches!(protocol, TCP | UDP | SCTP) { Ok(protocol) } else { Err(Verdict::NatUnsuited) }
 }
 
 #[inline(always)]
@@ -105,7 +111,9 @@ fn fewer(hops: u8) -> Result<u8, Verdict> {
 /// Moves the frame's begin by `delta` bytes, and the Ethernet header of `length` bytes with it.
 #[inline(always)]
 fn move_link(ctx: *mut xdp_md, length: usize, delta: i32) -> Result<(), Verdict> {
-    let (mut link, length) = ([0u64; MAX_LINK.div_ceil(8)], length as u32);
+    const { assert!(8 + 0xf <= MAX_LINK.div_ceil(8) * 8) };
+    // At least 8, which is less than any: kernel 6.1 wants to see that it is not zero.
+    let (mut link, length) = ([0u64; MAX_LINK.div_ceil(8)], 8 + masked::<0xf>(length as u32 - 8));
     // SAFETY: the buffer is as long as the longest header. Frames taken before are void, and nobody uses them.
     unsafe {
         if generated::bpf_xdp_load_bytes(ctx, 0, link.as_mut_ptr().cast(), length) != 0

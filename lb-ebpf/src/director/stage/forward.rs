@@ -10,12 +10,14 @@ use lb_common::wire::{Packet, ethernet};
 use lb_ebpf::helpers;
 use lb_ebpf::packet::Frame;
 
+use super::account;
 use super::too_big::xvs_too_big;
 use super::tunnel::{self, Stand};
 use crate::family::Family;
 use crate::maps::reals::{Chosen, Entry, Way};
 
-/// Sends the packet of `length` bytes to the real. Returns the verdict of a packet that goes.
+/// Sends the packet of `length` bytes to the real. Returns the verdict of a packet that goes; [`Verdict::Local`] of one for this host is
+/// an end of its own.
 #[inline(always)]
 pub(crate) fn to_real<F: Family>(
     ctx: *mut xdp_md,
@@ -27,6 +29,11 @@ pub(crate) fn to_real<F: Family>(
 ) -> Result<Verdict, Verdict> {
     let way = real.way;
     let sent = if !way.is_direct() {
+        if way.method() == method::LOCAL {
+            // The kernel has the virtual address, or its neighbours would not send packets for it here.
+            account::carried(real.number, length);
+            return Err(Verdict::Local);
+        }
         if method::is_translated(way.method()) {
             // Translated before: a later fragment, or an ICMP error.
             return write_macs(frame, real.entry, way).map(|()| Verdict::Nat);

@@ -81,7 +81,7 @@ fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, 
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
     let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
-    rewrite::<F>(ctx, stand, &flow.ip, &change, real.number)
+    rewrite::<F>(ctx, stand, &flow.ip, &change, By::real(real.number))
 }
 
 /// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
@@ -105,20 +105,51 @@ pub(crate) fn translate_fragment<F: Family>(
 }
 
 /// Rewrites the packet. Where its transport header begins is found out once more: to carry the number through the whole pipeline would
-/// make the verifier walk all of it once for each number of extension headers. `by`: see [`xvs_translate`].
+/// make the verifier walk all of it once for each number of extension headers. `by` says the same as `change`.
 #[inline(always)]
 pub(crate) fn rewrite<F: Family>(
     ctx: *mut xdp_md,
     stand: Stand,
     ip: &F::Header,
     change: &Change<F::Address>,
-    by: u64,
+    by: By,
 ) -> Result<(), Verdict> {
     let frame = packet(ctx);
-    if let Some(ip) = F::plain(&frame, stand.offset(), ip) {
-        return F::translate(&frame, stand.offset(), &ip, change);
+    match F::plain(&frame, stand.offset(), ip) {
+        Some(ip) => F::translate(&frame, stand.offset(), &ip, change),
+        None => translate_any(ctx, stand, by),
     }
-    match xvs_translate(ctx, stand.0, by) {
+}
+
+/// By what a packet is translated, in one register.
+#[derive(Clone, Copy)]
+pub(crate) struct By(u64);
+
+impl By {
+    const RECORD: u64 = 1 << 32;
+    const ANSWER: u64 = 1 << 33;
+
+    /// NAT: the real with this number is its destination.
+    #[inline(always)]
+    pub(crate) fn real(number: u64) -> Self {
+        Self(number)
+    }
+    /// Full NAT: the record has both ends.
+    #[inline(always)]
+    pub(crate) fn to_real(row: Row) -> Self {
+        Self(u64::from(row.number()) | Self::RECORD)
+    }
+    /// The packet is the answer that the record is about.
+    #[inline(always)]
+    pub(crate) fn answer(row: Row) -> Self {
+        Self(u64::from(row.number()) | Self::RECORD | Self::ANSWER)
+    }
+}
+
+/// Translates a packet whose ports do not follow a plain IP header, or whose checksum is more work: [`Family::plain`] has none of it.
+#[inline(always)]
+pub(crate) fn translate_any(ctx: *mut xdp_md, stand: Stand, by: By) -> Result<(), Verdict> {
+    match xvs_translate(ctx, stand.0, by.0) {
         TRANSLATED => Ok(()),
         number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
     }
@@ -126,16 +157,13 @@ pub(crate) fn rewrite<F: Family>(
 
 /// What [`xvs_translate`] returns of a packet that is translated: above every verdict.
 const TRANSLATED: u32 = 1 << 31;
-/// Beside the number of a row: the packet is the answer that its record is about.
-pub(crate) const ANSWER: u64 = 1 << 32;
 
-/// Translates the packet at `stand`, whatever stands between its IP header and its ports, for the real with the number `by`, or by the
-/// record of row `by` | [`ANSWER`]. Returns [`TRANSLATED`] or the number of a verdict.
+/// Translates the packet at `stand` as [`By`] says. Returns [`TRANSLATED`] or the number of a verdict.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
     let stand = Stand(stand);
-    let result = if stand.is_v6() { translate_any::<V6>(ctx, stand, by) } else { translate_any::<V4>(ctx, stand, by) };
+    let result = if stand.is_v6() { run::<V6>(ctx, stand, by) } else { run::<V4>(ctx, stand, by) };
     match result {
         Ok(()) => TRANSLATED,
         Err(verdict) => verdict as u32,
@@ -143,23 +171,26 @@ pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
 }
 
 #[inline(always)]
-fn translate_any<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict> {
+fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict> {
     let flow = super::flow::<F>(ctx, stand)?;
     let old = flow.transport.ports;
-    let change = if by & ANSWER != 0 {
-        let record = Row::of(by as u32).record();
-        let (client, ports) = F::client_end(F::key_of(record.key()));
-        Change {
-            source: Some(F::address(record.virtual_address())),
-            destination: Some(client),
-            ports: Some(Ports { old, new: ports.rotate_left(16) }),
-        }
-    } else {
+    let (source, destination, new) = if by & By::RECORD == 0 {
         let real = Chosen::of(by as u32).entry;
         let port = real.end().port();
-        let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
-        Change { source: None, destination: Some(F::address(real.address())), ports: Some(ports) }
+        let new = if port == 0 { old } else { Ports::to(old, port).new };
+        // The source becomes itself: kernel 6.1 would see an address read that was not written on the other way.
+        (F::source(&flow.ip), F::address(real.address()), new)
+    } else {
+        let record = Row::of(by as u32).record();
+        if by & By::ANSWER != 0 {
+            let (client, ports) = F::client_end(F::key_of(record.key()));
+            (F::address(record.virtual_address()), client, ports.rotate_left(16))
+        } else {
+            let ports = Ends(record.ends()).ports();
+            (F::address(record.destination()), F::address(record.source()), ports.rotate_left(16))
+        }
     };
+    let change = Change { source: Some(source), destination: Some(destination), ports: Some(Ports { old, new }) };
     F::translate_any(&packet(ctx), stand.offset(), &flow.ip, &change)
 }
 

@@ -19,6 +19,7 @@ use lb_ebpf::helpers;
 use lb_ebpf::immediate::masked;
 
 use super::clamp::xvs_clamp;
+use super::nat::By;
 use super::tunnel::Stand;
 use super::{account, connection, cross, forward, fragment, nat, packet, toa};
 use crate::family::{Family, SlotOf, V4, V6};
@@ -102,8 +103,7 @@ pub(crate) fn send<F: Family>(
         destination: Some(answer.client),
         ports: Some(Ports { old: flow.transport.ports, new: answer.ports }),
     };
-    let by = u64::from(answer.row.number()) | nat::ANSWER;
-    match nat::rewrite::<F>(ctx, stand, &flow.ip, &change, by) {
+    match nat::rewrite::<F>(ctx, stand, &flow.ip, &change, By::answer(answer.row)) {
         Ok(()) => leave(ctx, answer.link, answer.found.meta.real(), F::length(&flow.ip)),
         Err(verdict) => verdict,
     }
@@ -181,6 +181,11 @@ pub(crate) fn leave(ctx: *mut xdp_md, link: [u64; 2], real: u32, length: u32) ->
 /// The answer's client is of the other family.
 #[inline(always)]
 fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32) -> Verdict {
+    let mtu = row.record().mtu() as u32;
+    let fits = if stand.is_v6() { mtu + cross::GROWTH } else { mtu.saturating_sub(cross::GROWTH) };
+    if length > fits {
+        return forward::tell_too_big(ctx, stand, fits);
+    }
     let number = xvs_across(ctx, stand.0, u64::from(row.number()));
     if number != Verdict::Reply as u32 {
         return Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal);
@@ -206,10 +211,6 @@ fn across<F: Family, C: Family>(ctx: *mut xdp_md, stand: Stand, row: Row) -> Res
     let flow = super::flow::<F>(ctx, stand)?;
     let answered = Answered { row, record: row.record(), word: row.word() };
     let answer = of_connection::<C>(&answered).ok_or(Verdict::NotAService)?;
-    let fits = if C::IS_V6 { answer.mtu.saturating_sub(cross::GROWTH) } else { answer.mtu + cross::GROWTH };
-    if F::length(&flow.ip) > fits {
-        return Err(Verdict::TooBig);
-    }
     advance_across::<F, C>(&flow, &answer);
     let ports = Ports { old: flow.transport.ports, new: answer.ports };
     let (service, client) = (C::words(answer.service), C::words(answer.client));

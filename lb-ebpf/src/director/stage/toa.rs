@@ -3,7 +3,9 @@
 //!
 //! Options take no part in sequence numbers, so nothing else changes. A segment without room for the option, or too long with it, goes
 //! without: the next one has it.
-#![expect(unsafe_code, reason = "the frame grows, and its head is moved by helpers")]
+#![expect(unsafe_code, reason = "the frame's head is moved by helpers; a global function needs a name")]
+
+use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated;
@@ -14,6 +16,8 @@ use lb_ebpf::helpers;
 
 use super::packet;
 use super::tunnel::Stand;
+use crate::family::{Family, V4, V6};
+use crate::maps::replies::Row;
 
 const KIND: u16 = 254;
 /// Bytes of the longer of the two forms.
@@ -25,26 +29,34 @@ pub(crate) const fn known(raw: u32) -> u64 {
     1 << 32 | raw as u64
 }
 
-/// Puts the option right behind the fixed TCP header of a translated segment. Leaves the segment as it is if it cannot be.
-#[inline(always)]
-pub(crate) fn insert(ctx: *mut xdp_md, stand: Stand, client: [u64; 2], port: u16) {
+/// Puts the option right behind the fixed TCP header of a translated segment, whose record is in `row`. Leaves the segment as it is if it
+/// cannot be. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_toa(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
+    let (stand, record) = (Stand(stand), Row::of(row as u32).record());
     // No tags, no IP options: what has to move is as long in every frame.
     if stand.offset() != ethernet::HEADER {
-        return;
+        return 0;
     }
+    // Translated within its family, so that the client's is the segment's.
     if stand.is_v6() {
-        insert_v6(ctx, client, port)
+        let (client, ports) = V6::client_end(V6::key_of(record.key()));
+        insert_v6(ctx, client, ports as u16)
     } else {
-        insert_v4(ctx, client, port)
+        let (client, ports) = V4::client_end(V4::key_of(record.key()));
+        insert_v4(ctx, client, ports as u16)
     };
+    0
 }
 
 /// Moves the first `N` bytes of the frame `by` bytes to the front, into room that is made there. `WORDS` hold as much.
 #[inline(always)]
 fn make_room<const N: usize, const WORDS: usize>(ctx: *mut xdp_md, by: u32) -> Option<()> {
     const { assert!(N <= WORDS * 8) };
-    let mut head = [0u64; WORDS];
-    // SAFETY: the buffer has the length that the helper is told. Frames taken before are void, and nobody uses them.
+    let mut head = MaybeUninit::<[u64; WORDS]>::uninit();
+    // SAFETY: the buffer is at least as long as the helpers are told, and the first of them fills what the second reads. Frames taken
+    // before are void, and nobody uses them.
     unsafe {
         if generated::bpf_xdp_load_bytes(ctx, 0, head.as_mut_ptr().cast(), N as u32) != 0
             || !helpers::adjust_head(ctx, -(by as i32))
@@ -69,7 +81,7 @@ fn longer_header(word: u16, length: u16) -> Option<u16> {
 }
 
 #[inline(always)]
-fn insert_v4(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
+fn insert_v4(ctx: *mut xdp_md, client: u32, port: u16) -> Option<()> {
     const LENGTH: u16 = 8;
     let frame = packet(ctx);
     let ip = frame.edit::<{ ipv4::HEADER }>(ethernet::HEADER)?;
@@ -83,23 +95,21 @@ fn insert_v4(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
     if total > 1500 {
         return None;
     }
+    make_room::<{ FRONT_V4 + TCP_HEADER }, 7>(ctx, u32::from(LENGTH))?;
+    let frame = packet(ctx);
+    let ip = frame.edit::<{ ipv4::HEADER }>(ethernet::HEADER)?;
+    let tcp = frame.edit::<TCP_HEADER>(FRONT_V4)?;
     let kind = (KIND << 8 | LENGTH).to_be();
     // The checksum covers the segment's length as well.
-    let delta = Delta::NONE
-        .u16(old_offset, new_offset)
-        .u16(0, LENGTH.to_be())
-        .u16(0, kind)
-        .u16(0, port)
-        .u32(0, client[0] as u32);
+    let delta = Delta::NONE.u16(old_offset, new_offset).u16(0, LENGTH.to_be()).u16(0, kind).u16(0, port).u32(0, client);
     tcp.set_u16::<16>(delta.apply(tcp.raw_u16::<16>()));
     tcp.set_u16::<12>(new_offset);
     ip.set_u16::<10>(Delta::NONE.u16(old_total, total.to_be()).apply(ip.raw_u16::<10>()));
     ip.set_u16::<2>(total.to_be());
-    make_room::<{ FRONT_V4 + TCP_HEADER }, 7>(ctx, u32::from(LENGTH))?;
     let option = packet(ctx).edit::<8>(FRONT_V4 + TCP_HEADER)?;
     option.set_u16::<0>(kind);
     option.set_u16::<2>(port);
-    option.set_u32::<4>(client[0] as u32);
+    option.set_u32::<4>(client);
     Some(())
 }
 
@@ -117,13 +127,16 @@ fn insert_v6(ctx: *mut xdp_md, client: [u64; 2], port: u16) -> Option<()> {
     if payload > 1460 - LENGTH {
         return None;
     }
+    make_room::<{ FRONT_V6 + TCP_HEADER }, 10>(ctx, u32::from(LENGTH))?;
+    let frame = packet(ctx);
+    let ip = frame.edit::<{ ipv6::HEADER }>(ethernet::HEADER)?;
+    let tcp = frame.edit::<TCP_HEADER>(FRONT_V6)?;
     let kind = (KIND << 8 | LENGTH).to_be();
     let delta =
         Delta::NONE.u16(old_offset, new_offset).u16(0, LENGTH.to_be()).u16(0, kind).u16(0, port).u128([0; 2], client);
     tcp.set_u16::<16>(delta.apply(tcp.raw_u16::<16>()));
     tcp.set_u16::<12>(new_offset);
     ip.set_u16::<4>((payload + LENGTH).to_be());
-    make_room::<{ FRONT_V6 + TCP_HEADER }, 10>(ctx, u32::from(LENGTH))?;
     let option = packet(ctx).edit::<20>(FRONT_V6 + TCP_HEADER)?;
     option.set_u16::<0>(kind);
     option.set_u16::<2>(port);
