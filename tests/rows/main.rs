@@ -9,6 +9,7 @@ mod decap;
 mod direct;
 mod dispositions;
 mod fragments;
+mod helper;
 mod hostile;
 mod icmp;
 mod miss;

@@ -82,7 +82,7 @@ impl Tables {
     pub fn control_of_client(&self, client: SocketAddr, vip: SocketAddr) -> Option<Control> {
         let replies = self.replies();
         let at = replies.connections.find(&self.flow(client, vip)?)?;
-        let row = replies.row_of(&at)?;
+        let row = replies.row_of(at.place)?;
         self.control(row, &replies.record(row), &at)
     }
 

@@ -139,10 +139,10 @@ impl<'a> Replies<'a> {
     }
 
     /// The row that a connection is tied to, if it is.
-    pub(super) fn row_of(&self, at: &At) -> Option<u32> {
-        let row = self.tie(at.place).checked_sub(1).filter(|row| (*row as usize) < self.index.len())?;
+    pub(super) fn row_of(&self, place: Place) -> Option<u32> {
+        let row = self.tie(place).checked_sub(1).filter(|row| (*row as usize) < self.index.len())?;
         let word = self.word(row as usize);
-        let is_ours = word.is_live() && word.place() == at.place && self.connection(word, &self.record(row)).is_some();
+        let is_ours = word.is_live() && word.place() == place && self.connection(word, &self.record(row)).is_some();
         is_ours.then_some(row)
     }
 
@@ -154,6 +154,11 @@ impl<'a> Replies<'a> {
 
     /// Ties a connection to a row of its own for `record`, and gives the row. Its answers find back from then on.
     pub(super) fn claim(&self, place: Place, record: &Record) -> Result<u32, NoRow> {
+        // An earlier connection with the same key was in the same place, and its record is as good.
+        if let Some(row) = self.row_of(place).filter(|row| has_ends(&self.record(*row), record)) {
+            self.write(row as usize, record);
+            return Ok(row);
+        }
         let (old, hash) = (self.tie(place), self.hash(record));
         let (row, word) = self.room(record, hash)?;
         if !self.exchange(row, word, Word::BUSY) {
