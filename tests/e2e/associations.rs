@@ -1,4 +1,4 @@
-//! SCTP services: associations by direct routing and through every tunnel, and what the director lists of them.
+//! SCTP services: many associations at once, and what the director lists of them. One by every way is in the matrix.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,6 @@ use lb_lab::plan::Family;
 
 use crate::sctp::{self, Client, Server};
 use crate::stage;
-use crate::ways::TUNNELS;
 
 /// Handshake, ten messages each, close by either side; every association with one real, all states on the way.
 #[test]
@@ -74,26 +73,4 @@ fn associations_by_direct_routing() {
             println!("sctp over {}: {answered:?}", family.as_str());
         });
     }
-}
-
-#[test]
-fn associations_through_every_tunnel() {
-    stage::with("sctp-tun", Plan::routed(1), |stage| {
-        for way in TUNNELS {
-            for (client, real) in [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (Family::ALL[a], Family::ALL[b])) {
-                let (key, target) = sctp::service(client);
-                let server = Server::echo(stage, "real1", target);
-                stage.apply_and_wait(&way.service(stage, target, "sctp", real));
-                // A service that is there already keeps its counts.
-                let counted = || (stage.verdict(way.verdict()), stage.service(&key).counters.packets);
-                let before = counted();
-                let states = sctp::exchange(stage, &key, target, &server);
-                assert_eq!(states, ["ESTABLISHED", "CLOSED"], "{}", way.name);
-                let after = counted();
-                let packets = after.1 - before.1;
-                assert_eq!(after.0 - before.0, packets, "{}: every packet went this way", way.name);
-                println!("{:<8} {} in {}: {packets} packets", way.name, client.as_str(), real.as_str());
-            }
-        }
-    });
 }

@@ -5,13 +5,15 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use lb_lab::Plan;
-use lb_lab::plan::{self, Family};
+use lb_lab::plan::{self, BACK, DIRECTOR_NUMBER, Family};
 use lb_tests::packet::Packet;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::echo::Server;
+use crate::nat;
 use crate::stage::{self, Stage, wait};
 use crate::udp;
+use crate::ways::FULL_NAT;
 
 const LENGTH: usize = 8000;
 /// Bytes of payload that a fragment carries: a multiple of eight.
@@ -75,10 +77,17 @@ const ORDERS: [(&str, [usize; 6], u64); 4] = [
 fn all_orders(stage: &Stage, method: &str, family: Family, outer: Family, number: &mut usize) {
     // A port of its own for each: a client's port that is given out again must not meet a connection to a real that is gone.
     let target = SocketAddr::new(plan::vip(family, 0), 5353 + *number as u16);
+    // Behind translation a real is asked at its own address, anywhere else at the VIP.
+    let is_translated = ["nat", "fullnat"].contains(&method);
+    let at = |real: &str| match is_translated {
+        true => SocketAddr::new(stage.address(real, outer), target.port()),
+        false => target,
+    };
     let _servers: Vec<Server> =
-        stage.cluster.real_names().iter().map(|real| Server::udp_echo(stage, real, target)).collect();
+        stage.cluster.real_names().iter().map(|real| Server::udp_echo(stage, real, at(real))).collect();
+    let director = if is_translated { nat::director(stage, FULL_NAT) } else { String::new() };
     stage.apply_and_wait(&format!(
-        "[[service]]\naddress = \"{target}\"\nprotocol = \"udp\"\nscheduler = \"rr\"\nmethod = \"{method}\"\n{}",
+        "{director}[[service]]\naddress = \"{target}\"\nprotocol = \"udp\"\nscheduler = \"rr\"\nmethod = \"{method}\"\n{}",
         stage.reals(outer, &[1, 1])
     ));
     // By the client's own kernel.
@@ -118,10 +127,11 @@ fn all_orders(stage: &Stage, method: &str, family: Family, outer: Family, number
     }
 }
 
-/// The reals' links are longer than the client's, to leave room for tunnels. Their answers keep to what the client takes.
-fn answer_in_1500(stage: &Stage) {
+/// The reals' links are longer than the client's, to leave room for tunnels. Their answers keep to what the client takes, whether they go
+/// to its address or to the director's.
+fn answer_in_1500(stage: &Stage, to: impl Fn(Family) -> IpAddr) {
     for family in Family::ALL {
-        let client = stage.address("client", family);
+        let client = to(family);
         for real in stage.cluster.real_names() {
             let host = stage.cluster.topology().netns(&real).unwrap();
             let route = host.run(&["ip", "-o", "route", "get", &client.to_string()]).unwrap();
@@ -145,7 +155,7 @@ fn client_address(socket: &UdpSocket) -> IpAddr {
 #[test]
 fn datagrams_of_8_kb_by_direct_routing() {
     stage::with("fragments", Plan::one_arm(2), |stage| {
-        answer_in_1500(stage);
+        answer_in_1500(stage, |family| stage.address("client", family));
         let mut number = 0;
         for family in Family::ALL {
             all_orders(stage, "direct", family, family, &mut number);
@@ -156,13 +166,31 @@ fn datagrams_of_8_kb_by_direct_routing() {
 #[test]
 fn datagrams_of_8_kb_through_tunnels() {
     stage::with("fragtunnel", Plan::routed(2), |stage| {
-        answer_in_1500(stage);
+        answer_in_1500(stage, |family| stage.address("client", family));
         let mut number = 0;
         for method in ["tunnel", "gue", "gre"] {
             for family in Family::ALL {
                 for outer in Family::ALL {
                     all_orders(stage, method, family, outer, &mut number);
                 }
+            }
+        }
+    });
+}
+
+#[test]
+fn datagrams_of_8_kb_by_translation() {
+    stage::with("fragnat", Plan::two_arm(2), |stage| {
+        nat::forwarding(stage);
+        let mut number = 0;
+        for family in Family::ALL {
+            nat::answers_by_director(stage, family);
+        }
+        answer_in_1500(stage, |family| stage.address("client", family));
+        answer_in_1500(stage, |family| BACK.address(family, DIRECTOR_NUMBER));
+        for method in ["nat", "fullnat"] {
+            for family in Family::ALL {
+                all_orders(stage, method, family, family, &mut number);
             }
         }
     });

@@ -42,6 +42,7 @@ mod ftp_server;
 mod hashing;
 mod health;
 mod hold;
+mod local;
 mod matrix;
 mod nat;
 mod neighbours;

@@ -25,13 +25,8 @@ const fn way(name: &'static str, method: &'static str, checksum: bool, shim: u32
 }
 
 pub(crate) const DIRECT: Way = way("direct", "direct", false, 0, None);
-/// Out of the port that packets come in by.
 pub(crate) const NAT: Way = Way { translated: Some(["nat", "reply"]), ..way("nat", "nat", false, 0, None) };
-/// Between two ports.
-pub(crate) const NAT_TWO_ARM: Way =
-    Way { translated: Some(["nat-redirect", "reply-redirect"]), ..way("nat", "nat", false, 0, None) };
-pub(crate) const FULL_NAT: Way =
-    Way { translated: Some(["nat-redirect", "reply-redirect"]), ..way("fullnat", "fullnat", false, 0, None) };
+pub(crate) const FULL_NAT: Way = Way { name: "fullnat", method: "fullnat", ..NAT };
 
 pub(crate) const TUNNELS: [Way; 5] = [
     way("tunnel", "tunnel", false, 0, None),
@@ -46,6 +41,11 @@ pub(crate) const UDP: u8 = 17;
 pub(crate) const GRE: u8 = 47;
 
 impl Way {
+    /// The same, of a translated way, where clients and reals are behind different ports of the director.
+    pub(crate) fn between_ports(self) -> Self {
+        Self { translated: Some(["nat-redirect", "reply-redirect"]), ..self }
+    }
+
     pub(crate) fn is_tunnel(self) -> bool {
         self.method != "direct" && self.translated.is_none()
     }
