@@ -2,28 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lb_lab::Plan;
-use lb_lab::plan::{self, BACK, DIRECTOR_NUMBER, Family};
+use lb_lab::plan::{self, Family};
 use lb_userspace::api::types::ConnectionView;
 
 use crate::ftp_server::{FtpServer, PORT, marker};
+use crate::ftp_session::Session;
 use crate::nat;
 use crate::stage::{self, Stage, since, wait};
 use crate::transfer::{noise, sha256};
 
 /// Bytes of a file.
 const SIZE: usize = 1 << 20;
-/// How long a client may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a client's program is told.
 #[derive(Clone, Copy, Debug)]
 struct Client {
+    /// Program, and the command by which it asks for data connections.
     name: &'static str,
     /// curl's options for the mode, lftp's settings.
     mode: &'static [&'static str],
@@ -98,14 +97,17 @@ fn url(target: SocketAddr, path: &str) -> String {
 /// Two reals behind the director, which is their gateway. Clients find the service on port 21 of the first VIP, and on 2121 of the
 /// second one, where ports of service and real differ.
 fn through_nat(topic: &str, work: impl FnOnce(&mut Stage, &[FtpServer])) {
+    through_nat_with(topic, "", work);
+}
+
+/// [`through_nat`], with something of the director's own in the configuration.
+fn through_nat_with(topic: &str, director: &str, work: impl FnOnce(&mut Stage, &[FtpServer])) {
     stage::with(topic, Plan::two_arm(2), |stage| {
         nat::forwarding(stage);
         let servers = FtpServer::on_all(stage);
-        let mut services = String::new();
+        let mut services = director.to_owned();
         for family in Family::ALL {
-            for host in stage.cluster.real_names() {
-                nat::default_route(stage, &host, BACK.address(family, DIRECTOR_NUMBER));
-            }
+            nat::answers_by_director(stage, family);
             for target in targets(family) {
                 services += &format!(
                     "[[service]]\naddress = \"{target}\"\nscheduler = \"rr\"\nmethod = \"nat\"\nhelper = \"ftp\"\n"
@@ -126,9 +128,17 @@ fn targets(family: Family) -> [SocketAddr; 2] {
     [SocketAddr::new(plan::vip(family, 0), PORT), SocketAddr::new(plan::vip(family, 1), 2121)]
 }
 
+impl Client {
+    fn command(self) -> &'static str {
+        self.name.split_once(' ').unwrap().1
+    }
+}
+
 /// Lists, fetches and stores by one client's program, and sees which real it was each time and that every byte has come.
 fn all_of(stage: &Stage, servers: &[FtpServer], client: Client, target: SocketAddr, number: u64) {
     let directory = stage.cluster.topology().directory();
+    let asked = || servers.iter().map(|server| server.times(client.command())).sum::<usize>();
+    let before = asked();
     let listed = client.list(stage, target);
     let hosts = stage.cluster.real_names();
     let seen: Vec<_> = hosts.iter().filter(|host| listed.contains(&marker(host))).collect();
@@ -147,6 +157,7 @@ fn all_of(stage: &Stage, servers: &[FtpServer], client: Client, target: SocketAd
     let stored: Vec<PathBuf> = servers.iter().map(|server| server.stored(&name)).filter(|path| path.exists()).collect();
     assert_eq!(stored.len(), 1, "one real has stored it");
     assert_eq!(sha256(&stored[0]), sha256(&sent), "what the real has stored");
+    assert!(asked() >= before + 3, "{} asks by {}", client.name, client.command());
 }
 
 #[test]
@@ -181,84 +192,6 @@ fn verdicts(stage: &Stage) -> BTreeMap<String, u64> {
     stage.stats().verdicts.into_iter().map(|verdict| (verdict.name, verdict.packets)).collect()
 }
 
-/// A control connection by hand.
-struct Session {
-    stream: BufReader<TcpStream>,
-    real: String,
-}
-
-impl Session {
-    fn open(stage: &Stage, target: SocketAddr) -> Self {
-        let connect = || {
-            let stream = TcpStream::connect_timeout(&target, PATIENCE).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream
-        };
-        let stream = stage.cluster.client().unwrap().enter(connect).unwrap();
-        let mut session = Self { stream: BufReader::new(stream), real: String::new() };
-        session.real = session.answer("220").split_whitespace().nth(1).unwrap().to_owned();
-        session.ask("USER anonymous", "230");
-        session
-    }
-
-    fn answer(&mut self, code: &str) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(line.starts_with(code), "{code} was expected: {line}");
-        line
-    }
-
-    fn ask(&mut self, command: &str, code: &str) -> String {
-        self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
-        self.answer(code)
-    }
-
-    fn client(&self) -> SocketAddr {
-        self.stream.get_ref().local_addr().unwrap()
-    }
-
-    /// Asks for a data connection in passive mode, and says where it leads.
-    fn passive(&mut self) -> SocketAddr {
-        let line = self.ask("PASV", "227");
-        let inside = line.split(['(', ')']).nth(1).unwrap();
-        let [a, b, c, d, high, low]: [u8; 6] =
-            inside.split(',').map(|number| number.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap();
-        SocketAddr::new(IpAddr::from([a, b, c, d]), u16::from_be_bytes([high, low]))
-    }
-
-    /// What a listing says, by a data connection in passive mode.
-    fn list(&mut self, stage: &Stage) -> String {
-        let at = self.passive();
-        let stream = stage.cluster.client().unwrap().enter(|| TcpStream::connect_timeout(&at, PATIENCE)).unwrap();
-        self.listing(stream.unwrap())
-    }
-
-    fn listing(&mut self, stream: TcpStream) -> String {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        self.ask("NLST", "150");
-        let listed = std::io::read_to_string(stream).unwrap();
-        self.answer("226");
-        listed
-    }
-
-    /// Announces a port of the client's in active mode, and gives the socket that listens there.
-    fn active(&mut self, stage: &Stage) -> TcpListener {
-        let listener =
-            stage.cluster.client().unwrap().enter(|| TcpListener::bind((self.client().ip(), 0)).unwrap()).unwrap();
-        let IpAddr::V4(address) = self.client().ip() else { panic!("an IPv4 client") };
-        let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
-        let [a, b, c, d] = address.octets();
-        self.ask(&format!("PORT {a},{b},{c},{d},{high},{low}"), "200");
-        listener
-    }
-
-    /// Ends the connection by a reset.
-    fn abort(self) {
-        let stream = self.stream.into_inner();
-        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    }
-}
-
 /// Data connections in the table, of the service that nobody has configured.
 fn data(stage: &Stage, target: SocketAddr) -> Vec<ConnectionView> {
     stage.connections(&format!("tcp://{}:0", target.ip())).connections
@@ -277,14 +210,8 @@ fn ftp_sessions_at_once_each_have_their_reals_data() {
             let listeners: Vec<TcpListener> = sessions.iter_mut().map(|session| session.active(stage)).collect();
             assert!(ports.iter().all(|port| port.ip() == target.ip()), "{ports:?}");
             for (session, listener) in sessions.iter_mut().zip(listeners) {
-                session.stream.get_mut().write_all(b"NLST\r\n").unwrap();
-                let (stream, from) = listener.accept().unwrap();
-                assert_eq!(from, SocketAddr::new(target.ip(), 20), "the real shows as the service");
-                session.answer("150");
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                let listed = std::io::read_to_string(stream).unwrap();
+                let listed = session.list_active(&listener, target);
                 assert!(listed.contains(&marker(&session.real)), "{}: {listed}", session.real);
-                session.answer("226");
             }
             for session in &mut sessions {
                 let listed = session.list(stage);
@@ -325,6 +252,22 @@ fn ftp_control_connection_that_is_killed_leaves_nothing_that_waits() {
 }
 
 #[test]
+fn ftp_control_connection_outlives_its_timeout_while_data_flows() {
+    through_nat_with("ftp-long", "[director.timeouts]\ntcp = 3\n", |stage, servers| {
+        let target = targets(Family::V4)[0];
+        let mut session = Session::open(stage, target);
+        let body = noise(7, SIZE);
+        servers.iter().for_each(|server| server.lay_down("long", &body));
+        // A piece each second, so that data flows all the time, and for much longer than the timeout.
+        let (pieces, second) = (10, Duration::from_secs(1));
+        let fetched = session.fetch_slowly(stage, "long", SIZE / pieces, second);
+        assert!(fetched == body, "{} bytes of {SIZE}", fetched.len());
+        session.ask("NOOP", "200");
+        assert!(session.list(stage).contains(&marker(&session.real)));
+    });
+}
+
+#[test]
 fn ftp_sessions_go_on_under_another_daemon() {
     through_nat("ftp-restart", |stage, _| {
         let target = targets(Family::V4)[0];
@@ -337,11 +280,7 @@ fn ftp_sessions_go_on_under_another_daemon() {
             session.ask("NOOP", "200");
             assert!(session.list(stage).contains(&marker(&session.real)));
             let listener = session.active(stage);
-            session.stream.get_mut().write_all(b"NLST\r\n").unwrap();
-            let (stream, _) = listener.accept().unwrap();
-            session.answer("150");
-            assert!(std::io::read_to_string(stream).unwrap().contains(&marker(&session.real)));
-            session.answer("226");
+            assert!(session.list_active(&listener, target).contains(&marker(&session.real)));
         }
         session.ask("QUIT", "221");
     });

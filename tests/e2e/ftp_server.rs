@@ -19,6 +19,7 @@ pub(crate) const PORT: u16 = 21;
 pub(crate) struct FtpServer {
     child: Child,
     files: PathBuf,
+    log: PathBuf,
 }
 
 impl FtpServer {
@@ -43,7 +44,7 @@ impl FtpServer {
         let log = File::create(directory.join("vsftpd.err")).unwrap();
         command.arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         let child = command.spawn().expect("vsftpd, which cargo xtask setup installs");
-        let server = Self { child, files };
+        let server = Self { child, files, log: directory.join("vsftpd.log") };
         wait(&format!("vsftpd of {host}"), || {
             match namespace.connects(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT, Duration::from_secs(1)) {
                 Ok(true) => Ok(()),
@@ -57,6 +58,13 @@ impl FtpServer {
     /// Where a stored file is.
     pub(crate) fn stored(&self, name: &str) -> PathBuf {
         self.files.join("in").join(name)
+    }
+
+    /// How many times clients have sent a command.
+    pub(crate) fn times(&self, command: &str) -> usize {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let is_it = |line: &&str| line.contains("FTP command:") && line.contains(&format!("\"{command}"));
+        log.lines().filter(is_it).count()
     }
 
     /// Puts a file where clients fetch it.
@@ -100,7 +108,8 @@ pasv_max_port=40999
 seccomp_sandbox=NO
 isolate=NO
 isolate_network=NO
-xferlog_enable=NO
+xferlog_enable=YES
+xferlog_std_format=NO
 log_ftp_protocol=YES
 dual_log_enable=NO
 vsftpd_log_file={log}

@@ -39,6 +39,7 @@ mod expiry;
 mod fragments;
 mod ftp;
 mod ftp_server;
+mod ftp_session;
 mod hashing;
 mod health;
 mod hold;

@@ -49,9 +49,11 @@ pub(super) fn words(address: IpAddr) -> [u64; 2] {
 pub(super) fn address(words: [u64; 2], is_v6: bool) -> IpAddr {
     let [first, second] = words.map(u64::to_ne_bytes);
     if is_v6 {
-        IpAddr::from(<[u8; 16]>::from(std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })))
+        let bytes: [u8; 16] = std::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] });
+        IpAddr::from(bytes)
     } else {
-        IpAddr::from(<[u8; 4]>::from(std::array::from_fn(|at| first[at])))
+        let bytes: [u8; 4] = std::array::from_fn(|at| first[at]);
+        IpAddr::from(bytes)
     }
 }
 

@@ -213,7 +213,7 @@ impl<'a> Replies<'a> {
     /// The word that holds a connection's tie, and how far up.
     fn tie_word(&self, place: Place) -> (Option<&'a AtomicU64>, u32) {
         let index = place.index() as usize;
-        (self.ties[usize::from(place.is_v6())].get(index / 2), if index % 2 == 0 { 0 } else { 32 })
+        (self.ties[usize::from(place.is_v6())].get(index / 2), if index.is_multiple_of(2) { 0 } else { 32 })
     }
 }
 
