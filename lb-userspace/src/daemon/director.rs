@@ -98,6 +98,7 @@ impl Director {
         if is_new {
             tables.set_settings(&settings);
         }
+        let helper = Helper::open(&mut warnings);
         let (wanted_ways, ways) = watch::channel(BTreeSet::new());
         let (wanted_checks, checks) = watch::channel(BTreeMap::new());
         let mut director = Self {
@@ -121,7 +122,7 @@ impl Director {
             saved,
             early: Some(early),
             held: Held::default(),
-            helper: Helper::open().map_err(|error| DaemonError::other("a socket for frames", error))?,
+            helper,
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;

@@ -2,7 +2,6 @@
 //! connections that they announce are written into the tables, from where the program takes them over.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -29,7 +28,8 @@ pub(super) struct Helper {
     ftp: Ftp,
     /// Data connections in the tables, and who announced them.
     data: BTreeMap<Flow, ControlKey>,
-    socket: FrameSocket,
+    /// None where the daemon may not have one.
+    socket: Option<FrameSocket>,
 }
 
 /// The tables at a moment.
@@ -47,9 +47,15 @@ pub(super) fn is_handed(frame: &EarlyFragment) -> bool {
 }
 
 impl Helper {
-    /// Nothing is followed yet.
-    pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { ftp: Ftp::new(Limits::default()), data: BTreeMap::new(), socket: FrameSocket::open()? })
+    /// Nothing is followed yet. Where no frames can be sent, a warning says what does not work.
+    pub(super) fn open(warnings: &mut Vec<String>) -> Self {
+        let socket = FrameSocket::open();
+        if let Err(error) = &socket {
+            warnings.push(format!(
+                "services with a helper carry no connections: no socket for frames ({error}); run as root, or with CAP_NET_RAW"
+            ));
+        }
+        Self { ftp: Ftp::new(Limits::default()), data: BTreeMap::new(), socket: socket.ok() }
     }
 
     /// One frame that the program has handed over. True: its connection is in the table now, so it is to run through the program again.
@@ -146,7 +152,8 @@ impl Helper {
     fn send(&self, way: &Way, link: &[u8], packet: &[u8]) {
         let mut frame = [link, packet].concat();
         frame[..way.macs.len()].copy_from_slice(&way.macs);
-        if let Err(error) = self.socket.send(way.ifindex, &frame) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = socket.send(way.ifindex, &frame) {
             tracing::debug!("a packet of a control connection is lost: {error}");
         }
     }
