@@ -146,7 +146,13 @@ impl RecordAt {
         link_1 set_link_1 12;
         mtu set_mtu 13;
         first_acknowledgement set_first_acknowledgement 14;
-        moved set_moved 15;
+    }
+
+    /// Clears word 15 of the record: the daemon's helper has not moved any numbers of a connection that begins.
+    #[inline(always)]
+    pub(crate) fn clear_moved(self) {
+        // SAFETY: the last of the sixteen aligned words of a record.
+        unsafe { word::store(self.0.cast::<u64>().add(15), 0) };
     }
 
     /// Source of the answer.
