@@ -230,7 +230,7 @@ impl Director {
             Sent { verdict, frame, real: real.map(|((_, at), _)| at), service: service.map(|(key, _)| key), is_new };
         if verdict.is_forwarded() {
             let bytes = expect::locate(input).length as u64;
-            let expected = Sum { packets: 1, bytes, connections: u64::from(is_new) };
+            let expected = Sum { packets: 1, bytes, connections: u64::from(is_new), ..Sum::default() };
             let (key, change) = service.expect("a service counts a forwarded packet");
             assert_eq!(change, expected, "the service's count of {verdict:?}");
             let ((of, at), change) = real.expect("a real counts a forwarded packet");
@@ -287,6 +287,8 @@ fn changed<K: Ord + Copy>(before: &BTreeMap<K, Sum>, after: &BTreeMap<K, Sum>) -
             packets: new.packets - old.packets,
             bytes: new.bytes - old.bytes,
             connections: new.connections - old.connections,
+            reply_packets: new.reply_packets - old.reply_packets,
+            reply_bytes: new.reply_bytes - old.reply_bytes,
         };
         (change != Sum::default()).then_some((*key, change))
     });

@@ -18,6 +18,10 @@ pub struct Sum {
     pub bytes: u64,
     /// Connections begun.
     pub connections: u64,
+    /// Answers sent on to their clients.
+    pub reply_packets: u64,
+    /// Bytes of them, from the IP header on.
+    pub reply_bytes: u64,
 }
 
 impl Tables {
@@ -36,6 +40,8 @@ impl Tables {
             let carried = self.real_sum(*real);
             total.packets += carried.packets;
             total.bytes += carried.bytes;
+            total.reply_packets += carried.reply_packets;
+            total.reply_bytes += carried.reply_bytes;
         }
         total
     }
@@ -43,9 +49,12 @@ impl Tables {
     /// Keeps what a real has carried for its service, before the real's number is given away.
     pub(super) fn keep_sum(&self, service: u32, real: u32) {
         let carried = self.real_sum(real);
-        if let [packets, bytes, ..] = self.maps.service_counters.value(service) {
+        // Its own count of connections is the datapath's.
+        if let [packets, bytes, _, reply_packets, reply_bytes, ..] = self.maps.service_counters.value(service) {
             packets.fetch_add(carried.packets, Ordering::Relaxed);
             bytes.fetch_add(carried.bytes, Ordering::Relaxed);
+            reply_packets.fetch_add(carried.reply_packets, Ordering::Relaxed);
+            reply_bytes.fetch_add(carried.reply_bytes, Ordering::Relaxed);
         }
     }
 
@@ -74,10 +83,12 @@ fn word(table: &Mapped, index: u32) -> u64 {
 fn sum(table: &Mapped, number: u32, per_cpu: u32, cpus: u32) -> Sum {
     let mut total = Sum::default();
     for cpu in 0..cpus {
-        if let [packets, bytes, connections, ..] = table.value(cpu * per_cpu + number) {
+        if let [packets, bytes, connections, reply_packets, reply_bytes, ..] = table.value(cpu * per_cpu + number) {
             total.packets += packets.load(Ordering::Relaxed);
             total.bytes += bytes.load(Ordering::Relaxed);
             total.connections += connections.load(Ordering::Relaxed);
+            total.reply_packets += reply_packets.load(Ordering::Relaxed);
+            total.reply_bytes += reply_bytes.load(Ordering::Relaxed);
         }
     }
     total

@@ -9,7 +9,7 @@ mod companion;
 pub mod effective;
 pub mod plan;
 mod pool;
-mod rewrite;
+pub(crate) mod rewrite;
 
 use crate::dataplane::DataplaneError;
 use crate::dataplane::tables::Tables;
