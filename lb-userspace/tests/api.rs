@@ -219,7 +219,7 @@ fn every_answer_has_the_shape_that_is_described() {
     let spec = answer("/v1/spec")["spec"].clone();
     let key = "tcp://10.0.0.1:80";
     let edits = json!([{"edit_service": {"service": key, "scheduler": "sh", "scheduler_flags": ["sh-port"], "method": "tunnel",
-        "on_real_down": "drop", "health": null}}, {"add_real": {"service": key, "real": {"address": "10.0.1.2", "port": 80}}},
+        "on_real_down": "drop", "helper": null, "health": null}}, {"add_real": {"service": key, "real": {"address": "10.0.1.2", "port": 80}}},
         {"edit_real": {"service": key, "real": "10.0.1.2:80", "weight": 3, "method": "tunnel"}},
         {"remove_real": {"service": key, "real": "10.0.1.2:80"}}, {"remove_service": {"service": key}},
         {"add_service": spec["services"][0]}]);

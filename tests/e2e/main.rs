@@ -22,6 +22,7 @@
 //! | `udp` | a UDP service |
 //! | `associations` | SCTP by direct routing and through every tunnel: handshake, echoes, states, close |
 //! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
+//! | `ftp` | FTP through NAT, and by direct routing: lists and files, active and passive, two clients' programs |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
@@ -38,6 +39,9 @@ mod echo_vip;
 mod edits;
 mod expiry;
 mod fragments;
+mod ftp;
+mod ftp_server;
+mod ftp_session;
 mod hashing;
 mod health;
 mod hold;

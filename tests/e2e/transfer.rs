@@ -21,17 +21,7 @@ impl Body {
     /// Other noise for each seed: what an earlier transfer left cannot pass for it.
     pub(crate) fn new(stage: &Stage, seed: u64) -> Self {
         let path = stage.cluster.topology().directory().join("body");
-        // Xorshift: neither compressible nor periodic within any file.
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let words = std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        });
-        let noise: Vec<u8> = words.take(SIZE / 8).flatten().collect();
-        assert_eq!(noise.len(), SIZE);
-        std::fs::write(&path, noise).unwrap();
+        std::fs::write(&path, noise(seed, SIZE)).unwrap();
         let digest = sha256(&path);
         Self { path, digest }
     }
@@ -72,7 +62,21 @@ fn curl(client: &Netns, arguments: &[&str]) -> String {
     client.run(&[&fixed, arguments].concat()).unwrap()
 }
 
-fn sha256(path: &Path) -> String {
+/// Xorshift: neither compressible nor periodic within any file. A multiple of eight bytes.
+pub(crate) fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let noise: Vec<u8> = words.take(size / 8).flatten().collect();
+    assert_eq!(noise.len(), size);
+    noise
+}
+
+pub(crate) fn sha256(path: &Path) -> String {
     let printed = run::succeed(Command::new("sha256sum").arg(path)).unwrap();
     printed.split_whitespace().next().unwrap().to_owned()
 }

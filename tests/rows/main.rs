@@ -10,6 +10,7 @@ mod direct;
 mod dispositions;
 mod fragments;
 mod full_nat;
+mod helper;
 mod hostile;
 mod icmp;
 mod miss;

@@ -18,10 +18,7 @@ use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_userspace::dataplane::counters::Sum;
-use lb_userspace::dataplane::loader::parse_over;
 use lb_userspace::dataplane::locals::LocalAddress;
-use lb_userspace::dataplane::memory::Memory;
-use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 use lb_userspace::model::ServiceKey;
@@ -30,6 +27,7 @@ use nix::unistd::Pid;
 
 use crate::conversation::{Conversation, Conversations};
 use crate::expect;
+use crate::loaded::Loaded;
 pub use crate::reals::{GRE, GUE, direct, full_nat, nat, through, tunnel};
 
 /// Interface that frames come in by: the loopback device of the network namespace, which `BPF_PROG_TEST_RUN` names.
@@ -39,7 +37,7 @@ pub const OTHER: u32 = 77;
 
 /// The director under test.
 pub struct Director {
-    object: Ebpf,
+    loaded: Loaded,
     /// Its tables, for rows that look at or change them.
     pub tables: Tables,
     conversations: Conversations,
@@ -108,7 +106,7 @@ impl Default for Director {
 }
 
 impl Director {
-    /// Loads the program. The thread stays on its CPU from now on: round robin goes round on each by itself.
+    /// The program over empty tables. The thread stays on its CPU from now on: round robin goes round on each by itself.
     pub fn new(options: Options) -> Self {
         stay_on_this_cpu();
         let geometry = Geometry {
@@ -129,13 +127,10 @@ impl Director {
             timeouts: options.timeout.map_or(DEFAULT_TIMEOUTS, |ticks| [ticks; STATES]),
             ..Settings::default()
         };
-        let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
-        let mut object =
-            parse_over(objects::DIRECTOR, &memory, &geometry, &settings, &[]).expect("the director's object is whole");
-        program(&mut object).load().expect("the verifier takes the director");
-        let mut tables = Tables::adopt(&memory, geometry).expect("empty tables");
+        let loaded = Loaded::take(&geometry, &settings);
+        let mut tables = Tables::adopt(loaded.memory(), geometry).expect("empty tables");
         tables.set_settings(&settings);
-        let mut director = Self { object, tables, conversations: Conversations::new(options.client_mtu) };
+        let mut director = Self { loaded, tables, conversations: Conversations::new(options.client_mtu) };
         director.locals(options.locals);
         director
     }
@@ -236,7 +231,7 @@ impl Director {
     /// Runs one frame through the program and checks everything that does not depend on the row.
     pub fn send(&mut self, frame: &[u8]) -> Sent {
         let before = self.counts();
-        let (action, out) = run(program(&mut self.object), frame, &[]);
+        let (action, out) = run(program(self.loaded.object()), frame, &[]);
         self.judge(frame, action, out, &before)
     }
 
@@ -244,7 +239,7 @@ impl Director {
     /// the kernel takes no more than 32 of them (6.1 for one), which leaves room enough.
     pub fn send_without_headroom(&mut self, frame: &[u8], metadata: u8) -> Option<Sent> {
         let before = self.counts();
-        match try_run(program(&mut self.object), frame, &vec![0; usize::from(metadata)]) {
+        match try_run(program(self.loaded.object()), frame, &vec![0; usize::from(metadata)]) {
             Ok((action, out)) => Some(self.judge(frame, action, out, &before)),
             Err(refusal) if metadata > 32 && refusal.kind() == ErrorKind::InvalidInput => None,
             Err(refusal) => panic!("test run with {metadata} bytes of metadata: {refusal}"),
@@ -335,7 +330,7 @@ impl Director {
 
     /// Kernel's facts about the loaded program.
     pub fn info(&mut self) -> aya::programs::ProgramInfo {
-        program(&mut self.object).info().expect("program information")
+        program(self.loaded.object()).info().expect("program information")
     }
 }
 

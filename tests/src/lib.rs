@@ -6,6 +6,7 @@
 //! - [`conversation`], [`translated`]: the same for address translation, in both directions.
 //! - [`portless`]: the same for packets without ports of their own, later fragments and ICMP errors.
 //! - [`reals`]: reals as rows write them.
+//! - `loaded`: the loaded program, handed on between directors.
 //! - [`row`]: one line of a table of cases.
 //! - [`decap`]: the real server's program.
 //! - [`program`]: instructions and stack of a program.
@@ -16,6 +17,7 @@ pub mod conversation;
 pub mod decap;
 pub mod director;
 pub mod expect;
+mod loaded;
 pub mod packet;
 pub mod portless;
 pub mod program;

@@ -15,20 +15,22 @@ const BPF_LINKER: &str = "0.10.4";
 const KERNEL: (u32, u32) = (6, 1);
 
 /// A program and the Debian package it comes from.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("bpftool", "bpftool"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("lftp", "lftp"),
     ("nginx", "nginx-light"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
     ("tcpdump", "tcpdump"),
+    ("vsftpd", "vsftpd"),
     ("wrk", "wrk"),
 ];
 
-/// Installs packages without starting their services: the laboratory runs its own nginx, and one on port 80 of the host
-/// is nobody's wish. `$0` is unused, `$@` are the packages.
+/// Installs packages without starting their services: the laboratory runs its own nginx and vsftpd, and ones on ports 80 and 21 of the
+/// host are nobody's wish. `$0` is unused, `$@` are the packages.
 const INSTALL: &str = r#"
 set -e
 if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -39,9 +41,11 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends "$@"
-case " $* " in *" nginx-light "*)
-    if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx || true; fi
-esac
+for service in nginx vsftpd; do
+    case " $* " in *" $service"*)
+        if [ -d /run/systemd/system ]; then systemctl --quiet disable "$service" || true; fi
+    esac
+done
 "#;
 
 pub(crate) fn run() -> anyhow::Result<()> {

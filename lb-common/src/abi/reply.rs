@@ -52,12 +52,13 @@ pub struct Record {
     /// Ethernet header towards the client, and the interface, as in [`super::real::Real`]: destination MAC and begin of the source MAC,
     /// the rest of it and the interface.
     pub link: [u64; 2],
-    /// Bytes of the largest IP packet on the way to the client.
+    /// Bytes of the largest IP packet on the way to the client. Where the daemon's helper has to see every packet they are in the upper
+    /// half, and the lower one is 0: nothing fits.
     pub mtu: u64,
     /// Full NAT with TCP option: acknowledgement number of the client's packets before it has got any data, raw; upper half 1 once known.
     pub first_acknowledgement: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// The daemon's helper: how far it has moved the numbers of the real's stream, and from where on. The program clears it.
+    pub moved: u64,
 }
 
 /// Ports of an answer as they stand in the packet (source first in memory), protocol above, and one bit for its family.

@@ -30,6 +30,13 @@ pub struct Settings {
     pub reserved: [u64; 8],
 }
 
+impl Settings {
+    /// The secret of every keyed hash: [`Settings::hash_key`], its second half made odd, because it multiplies.
+    pub const fn secret(&self) -> [u64; 2] {
+        [self.hash_key[0], self.hash_key[1] | 1]
+    }
+}
+
 /// IPVS's timeouts in seconds, by state number (`tcp_timeouts`, `udp_timeouts`, `sctp_timeouts`). A state that TCP and SCTP share has
 /// the same with both.
 pub const DEFAULT_TIMEOUTS: [u32; STATES] = [

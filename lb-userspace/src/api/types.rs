@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Method, OnRealDown, Problem, Protocol, Scheduler, SchedulerFlag, ServiceKey, Spec, edit::Edit, word::words,
+    Helper, Method, OnRealDown, Problem, Protocol, Scheduler, SchedulerFlag, ServiceKey, Spec, edit::Edit, word::words,
 };
 
 words! {
@@ -159,6 +159,9 @@ pub struct ServiceView {
     pub method: Method,
     /// What becomes of a real's connections when its check fails.
     pub on_real_down: OnRealDown,
+    /// What its connections speak, when the daemon follows it.
+    #[serde(default)]
+    pub helper: Option<Helper>,
     /// Sum over all CPUs.
     pub counters: Counters,
     /// Established connections.

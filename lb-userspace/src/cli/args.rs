@@ -15,7 +15,7 @@ use super::doctor_args::DoctorCommand;
 use crate::{
     api::{DEFAULT_SOCKET, types::DEFAULT_CONNECTION_LIMIT},
     model::{
-        Method, OnRealDown, Scheduler, SchedulerFlag, ServiceKey, duration,
+        Helper, Method, OnRealDown, Scheduler, SchedulerFlag, ServiceKey, duration,
         health::{ProbeKind, parse_status},
         key::parse_real,
     },
@@ -190,6 +190,9 @@ pub struct ServiceEditArgs {
     /// Take all scheduler flags away
     #[arg(long, conflicts_with = "flags")]
     pub no_flags: bool,
+    /// Take the helper away
+    #[arg(long, conflicts_with = "helper")]
+    pub no_helper: bool,
     /// Take the health check away
     #[arg(long, conflicts_with_all = ["check", "check_port", "check_path", "check_host", "check_status",
                                       "check_interval", "check_timeout", "check_rise", "check_fall"])]
@@ -212,6 +215,9 @@ pub struct ServiceSettings {
     /// What becomes of a real's connections when its check fails [default: keep]
     #[arg(long, value_name = "POLICY", value_parser = words::<OnRealDown>(OnRealDown::ALL, OnRealDown::as_str))]
     pub on_real_down: Option<OnRealDown>,
+    /// Follow this protocol, so that the further connections it announces reach their real; for method nat
+    #[arg(long, value_parser = words::<Helper>(Helper::ALL, Helper::as_str))]
+    pub helper: Option<Helper>,
     /// Health check of the reals
     #[command(flatten)]
     pub check: CheckArgs,

@@ -29,7 +29,8 @@ pub(super) async fn run(client: &Client, command: ServiceCommand, out: &Output) 
 }
 
 fn added(args: ServiceAddArgs) -> Result<ServiceSpec, CliError> {
-    let ServiceAddArgs { key, settings: ServiceSettings { scheduler, flags, method, on_real_down, check } } = args;
+    let ServiceAddArgs { key, settings } = args;
+    let ServiceSettings { scheduler, flags, method, on_real_down, helper, check } = settings;
     let health = match check.check {
         Some(kind) => Some(patched(HealthSpec::new(kind), check)?),
         None if is_patch(&check) => {
@@ -43,14 +44,15 @@ fn added(args: ServiceAddArgs) -> Result<ServiceSpec, CliError> {
         scheduler_flags: flags,
         method: method.unwrap_or_default(),
         on_real_down: on_real_down.unwrap_or_default(),
+        helper,
         health,
         reals: Vec::new(),
     })
 }
 
 async fn edit(client: &Client, args: ServiceEditArgs, out: &Output) -> Result<(), CliError> {
-    let ServiceEditArgs { key, settings, no_flags, no_check } = args;
-    let ServiceSettings { scheduler, flags, method, on_real_down, check } = settings;
+    let ServiceEditArgs { key, settings, no_flags, no_helper, no_check } = args;
+    let ServiceSettings { scheduler, flags, method, on_real_down, helper, check } = settings;
     let mut if_revision = None;
     let health = match check.check {
         _ if no_check => Some(None),
@@ -68,7 +70,8 @@ async fn edit(client: &Client, args: ServiceEditArgs, out: &Output) -> Result<()
         None => None,
     };
     let scheduler_flags = (no_flags || !flags.is_empty()).then_some(flags);
-    let edit = ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, health };
+    let helper = (no_helper || helper.is_some()).then_some(helper);
+    let edit = ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, helper, health };
     change(client, Edit::EditService(edit), if_revision, out).await
 }
 
@@ -137,6 +140,7 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
             Column::Left("FLAGS"),
             Column::Left("METHOD"),
             Column::Left("ON DOWN"),
+            Column::Left("HELPER"),
             Column::Right("REALS"),
             Column::Right("ACTIVE"),
             Column::Right("INACTIVE"),
@@ -153,6 +157,7 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
                 joined(&view.flags),
                 view.method.to_string(),
                 view.on_real_down.to_string(),
+                joined(view.helper.as_slice()),
                 view.reals.len().to_string(),
                 view.active.to_string(),
                 view.inactive.to_string(),

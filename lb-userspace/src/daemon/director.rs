@@ -12,6 +12,7 @@ use lb_common::abi::tables::Table;
 use tokio::sync::{mpsc, watch};
 
 use super::held::Held;
+use super::helper::{Helper, Moment, is_handed};
 use super::store::{Saved, Store};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
@@ -57,6 +58,7 @@ pub(super) struct Director {
     /// Fragments that the program has handed over.
     pub(super) early: Option<mpsc::Receiver<Vec<EarlyFragment>>>,
     pub(super) held: Held,
+    pub(super) helper: Helper,
 }
 
 impl Director {
@@ -96,6 +98,7 @@ impl Director {
         if is_new {
             tables.set_settings(&settings);
         }
+        let helper = Helper::open(&mut warnings);
         let (wanted_ways, ways) = watch::channel(BTreeSet::new());
         let (wanted_checks, checks) = watch::channel(BTreeMap::new());
         let mut director = Self {
@@ -119,6 +122,7 @@ impl Director {
             saved,
             early: Some(early),
             held: Held::default(),
+            helper,
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
@@ -311,25 +315,45 @@ impl Director {
     pub(super) fn tick(&mut self) {
         let settings = self.tables.settings();
         match self.clock.tick(settings.tick_shift) {
-            Ok(now) => self.sweep = self.tables.sweep(now, &settings.timeouts),
+            Ok(tick) => {
+                self.sweep = self.tables.sweep(tick, &settings.timeouts);
+                self.helper.tick(&Moment { tables: &self.tables, settings, tick, now: Instant::now() });
+            }
             Err(error) => tracing::error!("no clock, nothing expires: {error}"),
         }
-        let spec = &self.saved.spec;
-        let wanted: BTreeSet<_> = spec
-            .services
-            .iter()
-            .flat_map(|service| service.reals.iter().map(|real| (service.key, real.endpoint())))
-            .collect();
-        self.tables.settle(|service, endpoint| wanted.contains(&(*service, *endpoint)));
+        let desired = &self.desired.services;
+        self.tables.settle(|service, endpoint| {
+            desired.get(service).is_some_and(|service| service.reals.contains_key(endpoint))
+        });
         if self.is_behind {
             self.reconcile();
         }
     }
 
-    /// Keeps fragments until their packets' first ones have come.
-    pub(super) fn hold(&mut self, fragments: Vec<EarlyFragment>) {
+    /// Gives the helper what is its own, and keeps fragments until their packets' first ones have come.
+    pub(super) fn take(&mut self, frames: Vec<EarlyFragment>) {
+        let (handed, fragments): (Vec<_>, Vec<_>) = frames.into_iter().partition(is_handed);
+        if !handed.is_empty() {
+            self.help(&handed);
+        }
         self.held.take(Instant::now(), fragments);
         self.send_on();
+    }
+
+    fn help(&mut self, handed: &[EarlyFragment]) {
+        let settings = self.tables.settings();
+        let tick = match self.clock.tick(settings.tick_shift) {
+            Ok(tick) => tick,
+            Err(error) => return tracing::error!("no clock, packets of control connections are dropped: {error}"),
+        };
+        for frame in handed {
+            let at = Moment { tables: &self.tables, settings, tick, now: Instant::now() };
+            if self.helper.take(&at, frame)
+                && let Err(error) = self.loaded.inject(frame.ifindex, &frame.frame)
+            {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     /// Runs those through the program again whose packets are known by now.

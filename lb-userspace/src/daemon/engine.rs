@@ -47,7 +47,7 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
             Ok(()) = next_hops.changed() => director.reconcile(),
             Ok(()) = health.changed() => director.reconcile(),
             _ = ticks.tick() => director.tick(),
-            Some(fragments) = early.recv() => director.hold(fragments),
+            Some(frames) = early.recv() => director.take(frames),
             _ = looks.tick(), if !director.held.is_empty() => director.send_on(),
         }
     }

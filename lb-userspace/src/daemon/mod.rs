@@ -5,6 +5,7 @@
 mod director;
 mod engine;
 mod held;
+mod helper;
 mod store;
 mod views;
 

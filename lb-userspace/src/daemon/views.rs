@@ -130,6 +130,7 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
             flags: service.scheduler_flags.clone(),
             method: service.method,
             on_real_down: service.on_real_down,
+            helper: service.helper,
             counters: service_counters(director, row),
             active: reals.iter().map(|real| real.active).sum(),
             inactive: reals.iter().map(|real| real.inactive).sum(),

@@ -58,14 +58,19 @@ impl Tables {
     }
 
     /// Frees an entry, unless a packet was faster; then its real has one connection less.
-    fn free(&self, word: &AtomicU64, meta: Meta) -> bool {
+    pub(super) fn free(&self, word: &AtomicU64, meta: Meta) -> bool {
         if word.compare_exchange(meta.0, Meta::FREE.0, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        if let Some(load) = self.maps.loads.value(meta.real()).first() {
-            load.fetch_sub(Load::unit(meta.state() == State::Established), Ordering::SeqCst);
-        }
+        self.add_load(meta.real(), 0u64.wrapping_sub(Load::unit(meta.state() == State::Established)));
         true
+    }
+
+    /// Adds to a real's counts, or takes away what is added modulo 2^64.
+    pub(super) fn add_load(&self, real: u32, change: u64) {
+        if let Some(load) = self.maps.loads.value(real).first() {
+            load.fetch_add(change, Ordering::SeqCst);
+        }
     }
 
     /// Calls `take` with every connection, IPv4 first.

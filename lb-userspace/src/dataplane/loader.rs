@@ -93,7 +93,7 @@ impl Loaded {
             ..TestRunOptions::default()
         };
         let run = program(&mut self.object)?.test_run(options);
-        run.map(drop).map_err(|e| DataplaneError::other("sending a fragment on", chain(&e)))
+        run.map(drop).map_err(|e| DataplaneError::other("sending a packet on", chain(&e)))
     }
 
     /// Attaches to an interface, or takes the place of the program on the link that is pinned for it.

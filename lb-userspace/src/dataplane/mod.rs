@@ -2,15 +2,18 @@
 //!
 //! [`pins`] knows every bpffs path and checks what it finds there, [`memory`] makes or finds the tables' maps, [`placeholders`] writes
 //! their addresses into the program, [`loader`] loads and attaches it, [`mapped`] is the memory as user space sees it,
-//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections, [`counters`] sums.
+//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections, [`controls`] writes
+//! single ones for the FTP helper ([`flows`] finds them, `replies` ties them), [`counters`] sums.
 //! Nothing here decides what should be: that is `reconcile`.
 
 pub(crate) mod addresses;
 pub mod attach;
 pub mod clock;
 pub mod connections;
+pub mod controls;
 pub mod counters;
 pub mod early;
+pub mod flows;
 pub mod loader;
 pub mod locals;
 pub mod mapped;
@@ -19,6 +22,7 @@ pub mod objects;
 pub mod pins;
 pub(crate) mod placeholders;
 pub mod ranges;
+mod replies;
 pub mod tables;
 
 use std::path::PathBuf;

@@ -71,9 +71,8 @@ fn descriptor(memory: &Memory, table: Table) -> u64 {
 fn value(constant: Constant, geometry: &Geometry, settings: &Settings) -> u64 {
     match constant {
         Constant::TickShift => u64::from(settings.tick_shift),
-        Constant::HashKey0 => settings.hash_key[0],
-        // Multiplies, so it is made odd.
-        Constant::HashKey1 => settings.hash_key[1] | 1,
+        Constant::HashKey0 => settings.secret()[0],
+        Constant::HashKey1 => settings.secret()[1],
         Constant::BucketMaskV4 => u64::from(geometry.buckets_v4 - 1),
         Constant::BucketMaskV6 => u64::from(geometry.buckets_v6 - 1),
         Constant::RealMask => u64::from(geometry.reals - 1),

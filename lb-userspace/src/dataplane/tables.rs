@@ -39,6 +39,10 @@ pub struct Maps {
     pub(crate) real_counters: Mapped,
     fragments: Mapped,
     pub(super) locals: Mapped,
+    pub(super) reply_index: Mapped,
+    pub(super) replies: Mapped,
+    pub(super) ties_v4: Mapped,
+    pub(super) ties_v6: Mapped,
 }
 
 /// What a service schedules by.
@@ -92,6 +96,10 @@ impl Maps {
     /// Maps every table.
     fn of(memory: &Memory, geometry: &Geometry) -> Result<Self, DataplaneError> {
         let mapped = |table| Mapped::of(memory.map(table), geometry.layout(table));
+        let pairs = |table| {
+            let (size, count) = geometry.layout(table);
+            Mapped::of(memory.map(table), (size * 2, count / 2))
+        };
         Ok(Self {
             settings: mapped(Table::Settings)?,
             connections_v4: mapped(Table::ConnectionsV4)?,
@@ -108,6 +116,11 @@ impl Maps {
             real_counters: mapped(Table::RealCounters)?,
             fragments: mapped(Table::Fragments)?,
             locals: mapped(Table::Locals)?,
+            reply_index: mapped(Table::ReplyIndex)?,
+            replies: mapped(Table::Replies)?,
+            // Two ties a word.
+            ties_v4: pairs(Table::TiesV4)?,
+            ties_v6: pairs(Table::TiesV6)?,
         })
     }
 }

@@ -168,6 +168,7 @@ mod tests {
             flags: Vec::new(),
             method: Method::Direct,
             on_real_down: OnRealDown::Keep,
+            helper: None,
             counters: Counters::default(),
             active: 0,
             inactive: 0,

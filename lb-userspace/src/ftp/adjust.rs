@@ -50,12 +50,55 @@ pub struct Edits {
     /// How far numbers before the first kept change are moved.
     base: u32,
     kept: VecDeque<Edit>,
+    /// Where the last change ends, as the sender counts.
+    end: u32,
+    /// Taken over from an earlier daemon: before this place, as the sender and the receiver count, nobody knows how numbers are moved.
+    floor: Option<[u32; 2]>,
+}
+
+/// What has to be known of a stream to go on behind its last change: all that outlives the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// How far numbers are moved; not 0.
+    by: u32,
+    /// From where on, as the sender counts.
+    from: u32,
+}
+
+impl Moved {
+    /// As one word, which is not 0.
+    pub fn word(self) -> u64 {
+        u64::from(self.from) << 32 | u64::from(self.by)
+    }
+
+    /// From that word; None where nothing is moved.
+    pub fn of(word: u64) -> Option<Self> {
+        let moved = Self { by: word as u32, from: (word >> 32) as u32 };
+        (moved.by != 0).then_some(moved)
+    }
 }
 
 impl Edits {
     /// Nothing changed.
     pub const fn new() -> Self {
-        Self { base: 0, kept: VecDeque::new() }
+        Self { base: 0, kept: VecDeque::new(), end: 0, floor: None }
+    }
+
+    /// Those of a stream that an earlier daemon has changed.
+    pub fn resumed(moved: Moved) -> Self {
+        let Moved { by, from } = moved;
+        Self { base: by, kept: VecDeque::new(), end: from, floor: Some([from, from.wrapping_add(by)]) }
+    }
+
+    /// How numbers behind the last change are moved; None if they are not.
+    pub fn moved(&self) -> Option<Moved> {
+        let by = self.delta();
+        (by != 0).then_some(Moved { by, from: self.end })
+    }
+
+    /// The place before which nobody knows how numbers are moved, as the sender and the receiver count.
+    pub(super) const fn floor(&self) -> Option<[u32; 2]> {
+        self.floor
     }
 
     /// Replaces `old` bytes from `at` on, as the sender counts, behind all earlier changes.
@@ -63,6 +106,7 @@ impl Edits {
         if self.kept.len() == KEPT {
             self.settle_first();
         }
+        self.end = at.wrapping_add(old as u32);
         self.kept.push_back(Edit { at, old: old as u32, new });
     }
 
@@ -71,6 +115,7 @@ impl Edits {
         while self.kept.front().is_some_and(|first| distance(first.at, end) > SETTLED) {
             self.settle_first();
         }
+        self.floor = self.floor.filter(|[from, _]| distance(*from, end) <= SETTLED);
     }
 
     fn settle_first(&mut self) {
@@ -196,6 +241,25 @@ mod tests {
             edits.push(n * 10, 1, b"ab".to_vec());
         }
         assert_eq!((edits.kept.len(), edits.delta()), (KEPT, 102));
+    }
+
+    #[test]
+    fn what_outlives_the_daemon_is_enough_behind_the_last_change() {
+        let mut edits = Edits::new();
+        assert_eq!(edits.moved(), None);
+        edits.push(u32::MAX - 1, 10, vec![b'x'; 13]);
+        let moved = edits.moved().unwrap();
+        assert_eq!((moved, Moved::of(moved.word())), (Moved { by: 3, from: 8 }, Some(moved)));
+        let mut resumed = Edits::resumed(moved);
+        for position in [8, 9, 1000] {
+            assert_eq!(resumed.to_receiver(position), edits.to_receiver(position));
+            assert_eq!(resumed.to_sender(position + 3), edits.to_sender(position + 3));
+        }
+        assert_eq!((resumed.floor(), resumed.moved()), (Some([8, 11]), Some(moved)));
+        resumed.settle(8 + (1 << 30) + 1);
+        assert_eq!((resumed.floor(), resumed.moved()), (None, Some(moved)));
+        resumed.push(2000, 4, vec![b'x'; 1]);
+        assert_eq!((resumed.moved(), Moved::of(0), Moved::of(5 << 32)), (None, None, None), "back where they were");
     }
 
     /// Place, old length, new text.

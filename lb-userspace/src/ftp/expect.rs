@@ -102,6 +102,12 @@ impl Expectations {
         Ok(closed)
     }
 
+    /// The one that a client's connection to an address would be, and the control connection that spoke of it.
+    pub fn passive(&self, client: IpAddr, vip: SocketAddr) -> Option<(Expectation, ControlKey)> {
+        let waiting = self.waiting.get(&(Kind::Passive, client, None, vip))?;
+        Some((waiting.expectation, waiting.control))
+    }
+
     /// Stops waiting: it has come.
     pub fn used(&mut self, expectation: &Expectation) -> bool {
         let slot = expectation.slot();

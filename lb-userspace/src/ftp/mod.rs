@@ -19,6 +19,7 @@ mod command;
 pub mod expect;
 pub mod packet;
 mod reply;
+pub mod reset;
 pub mod segment;
 pub mod session;
 mod stream;

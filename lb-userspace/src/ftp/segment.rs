@@ -40,6 +40,9 @@ pub enum Refused {
         /// What fits.
         mtu: u16,
     },
+    /// It speaks of numbers from before a change that an earlier daemon has made: where they belong nobody knows any more.
+    #[error("numbers that an earlier daemon moved")]
+    Lost,
     /// All places for control connections are taken by others.
     #[error("too many FTP control connections")]
     TableFull,
@@ -67,23 +70,12 @@ pub struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// Reads a packet that begins with its IP header; `mtu` is that of its way onwards.
     pub fn read(packet: &'a [u8], translation: &Translation, direction: Direction, mtu: u16) -> Result<Self, Refused> {
-        let frame = Frame(packet);
-        let parsed = match packet.first().map_or(0, |byte| byte >> 4) {
-            4 => parse::v4(&frame, 0).map(|parsed| of_v4(&parsed)),
-            6 => parse::v6(&frame, 0).map(|parsed| of_v6(&parsed)),
-            _ => Err(Verdict::BadHeader),
-        };
-        let Ip { source, destination, transport, total } = match parsed {
-            Ok(ip) => ip.ok_or(Refused::NotTcp)?,
-            Err(Verdict::NotTransport) => return Err(Refused::NotTcp),
-            Err(verdict) => return Err(Refused::Header(verdict)),
-        };
-        let tcp = frame.view::<TCP_HEADER>(transport).ok_or(Refused::Header(Verdict::Truncated))?;
+        let (Ip { transport, total, .. }, ends) = headers(packet)?;
+        let tcp = Frame(packet).view::<TCP_HEADER>(transport).ok_or(Refused::Header(Verdict::Truncated))?;
         let packet = &packet[..total];
         if checksums(packet, transport) != (0, 0) {
             return Err(Refused::Checksum);
         }
-        let ends = (SocketAddr::new(source, tcp.u16::<0>()), SocketAddr::new(destination, tcp.u16::<2>()));
         if ends != translation.ends(direction)[0] {
             return Err(Refused::OtherFlow);
         }
@@ -115,6 +107,34 @@ impl<'a> Segment<'a> {
     pub(super) const fn data_seq(&self) -> u32 {
         self.seq.wrapping_add(self.has(flag::SYN) as u32)
     }
+}
+
+/// Source and destination of a TCP packet that begins with its IP header.
+pub fn ends(packet: &[u8]) -> Result<(SocketAddr, SocketAddr), Refused> {
+    headers(packet).map(|(_, ends)| ends)
+}
+
+/// The packet has a SYN: the connection, if there is one on its ports, is another from now on.
+pub(super) fn opens(packet: &[u8]) -> bool {
+    let flags = headers(packet).ok().and_then(|(ip, _)| packet.get(ip.transport + 13));
+    flags.is_some_and(|flags| flags & flag::SYN != 0)
+}
+
+fn headers(packet: &[u8]) -> Result<(Ip, (SocketAddr, SocketAddr)), Refused> {
+    let frame = Frame(packet);
+    let parsed = match packet.first().map_or(0, |byte| byte >> 4) {
+        4 => parse::v4(&frame, 0).map(|parsed| of_v4(&parsed)),
+        6 => parse::v6(&frame, 0).map(|parsed| of_v6(&parsed)),
+        _ => Err(Verdict::BadHeader),
+    };
+    let ip = match parsed {
+        Ok(ip) => ip.ok_or(Refused::NotTcp)?,
+        Err(Verdict::NotTransport) => return Err(Refused::NotTcp),
+        Err(verdict) => return Err(Refused::Header(verdict)),
+    };
+    let tcp = frame.view::<TCP_HEADER>(ip.transport).ok_or(Refused::Header(Verdict::Truncated))?;
+    let ends = (SocketAddr::new(ip.source, tcp.u16::<0>()), SocketAddr::new(ip.destination, tcp.u16::<2>()));
+    Ok((ip, ends))
 }
 
 /// What both families have.

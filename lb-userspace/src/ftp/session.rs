@@ -2,10 +2,13 @@
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use super::adjust::Edits;
+use lb_common::algo::tcp_state::flag;
+
+use super::adjust::{Edits, Moved};
 use super::command::{self, Command};
 use super::expect::{Expectation, Kind, LIFETIME};
 use super::reply::{Replies, Reply};
+use super::segment::Segment;
 use super::stream::{Lines, distance};
 use super::{Direction, Notice, Translation};
 
@@ -61,6 +64,19 @@ impl Session {
             awaiting: None,
             encrypted: false,
         }
+    }
+
+    /// One that an earlier daemon has followed. What was said before is not known.
+    pub fn resumed(moved: Moved) -> Self {
+        Self { edits: Edits::resumed(moved), ..Self::new() }
+    }
+
+    /// The segment speaks of a part of the replies that an earlier daemon has changed, and nobody knows how.
+    pub(super) fn is_lost(&self, direction: Direction, segment: &Segment<'_>) -> bool {
+        self.edits.floor().is_some_and(|[sent, received]| match direction {
+            Direction::FromClient => segment.has(flag::ACK) && distance(segment.ack, received) > 0,
+            Direction::FromReal => distance(segment.seq, sent) > 0,
+        })
     }
 
     /// The changes made to the replies.

@@ -1,13 +1,16 @@
 //! All control connections: the way into this module.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lb_common::algo::tcp_state::flag;
 
+use super::adjust::Moved;
 use super::expect::{Expectation, Expectations};
 use super::packet::{Translated, translate};
-use super::segment::{Refused, Segment};
+use super::reset::{Resets, resets};
+use super::segment::{Refused, Segment, ends, opens};
 use super::session::Session;
 use super::{ControlKey, Direction, Notice, Translation};
 
@@ -55,6 +58,17 @@ impl Output {
         self.opened.retain(|opened| !expectations.contains(opened));
         self.closed.extend(expectations);
     }
+}
+
+/// A data connection that a client begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// What was waited for.
+    pub expectation: Expectation,
+    /// The client, with the port that it connects from.
+    pub client: SocketAddr,
+    /// The control connection that spoke of it.
+    pub control: ControlKey,
 }
 
 #[derive(Debug)]
@@ -137,12 +151,13 @@ impl Ftp {
         if known.is_none() && brings_data && self.controls.len() >= self.limits.controls {
             return Err(Refused::TableFull);
         }
-        let mut closed = Vec::new();
         // The real has taken a new connection on the ports of an old one, or the connection has got another real.
-        let is_new = direction == Direction::FromReal && segment.has(flag::SYN | flag::ACK);
-        if is_new || known.is_some_and(|control| control.translation != *translation) {
-            closed = self.forget(key);
+        let is_new = direction == Direction::FromReal && segment.has(flag::SYN | flag::ACK)
+            || known.is_some_and(|control| control.translation != *translation);
+        if !is_new && known.is_some_and(|control| control.session.is_lost(direction, &segment)) {
+            return Err(Refused::Lost);
         }
+        let closed = if is_new { self.forget(key) } else { Vec::new() };
         let mut passing = Control::new(now, *translation);
         let control = if brings_data {
             self.controls.entry(key).or_insert(passing)
@@ -170,6 +185,48 @@ impl Ftp {
         }
         output.notices = notices;
         Ok(output)
+    }
+
+    /// Goes on with a control connection that an earlier daemon has followed, of which `packet` has come. False where its packets cannot
+    /// be translated, for want of room. One that is remembered goes on as it is, and a SYN begins a new one.
+    pub fn resume(&mut self, now: Instant, translation: &Translation, packet: &[u8], moved: Moved) -> bool {
+        let key = translation.key();
+        if self.controls.contains_key(&key) || opens(packet) {
+            return true;
+        }
+        if self.controls.len() >= self.limits.controls {
+            return false;
+        }
+        let session = Session::resumed(moved);
+        self.controls.insert(key, Control { session, ..Control::new(now, *translation) });
+        true
+    }
+
+    /// Every control connection that is remembered.
+    pub fn keys(&self) -> impl Iterator<Item = ControlKey> {
+        self.controls.keys().copied()
+    }
+
+    /// How a control connection's numbers are moved: what [`Ftp::resume`] has to be told.
+    pub fn moved(&self, key: ControlKey) -> Option<Moved> {
+        self.controls.get(&key)?.session.edits().moved()
+    }
+
+    /// What ends a connection of which a packet was refused as [`Refused::Lost`]. None if the packet ends it by itself.
+    pub fn resets(&self, translation: &Translation, direction: Direction, packet: &[u8]) -> Option<Resets> {
+        let segment = Segment::read(packet, translation, direction, u16::MAX).ok()?;
+        let [_, received] = self.controls.get(&translation.key())?.session.edits().floor()?;
+        (!segment.has(flag::RST)).then(|| resets(&segment, translation, direction, received))
+    }
+
+    /// The data connection that a packet begins (given from its IP header on), if a client may begin it.
+    pub fn begun_by(&self, packet: &[u8]) -> Option<Begun> {
+        let (client, vip) = ends(packet).ok()?;
+        let (expectation, control) = self.expectations.passive(client.ip(), vip)?;
+        let translation = Translation::new(client, vip, expectation.real)?;
+        let segment = Segment::read(packet, &translation, Direction::FromClient, u16::MAX).ok()?;
+        let is_first = segment.has(flag::SYN) && !segment.has(flag::ACK);
+        is_first.then_some(Begun { expectation, client, control })
     }
 
     /// A control connection is alive though it says nothing: a data connection of its is. Transfers may take hours.

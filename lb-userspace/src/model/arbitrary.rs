@@ -9,14 +9,16 @@ use std::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    DirectorSpec, HealthSpec, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler, SchedulerFlag,
-    ServiceKey, ServiceSpec, Spec, TimeoutSpec, validate,
+    DirectorSpec, HealthSpec, Helper, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler,
+    SchedulerFlag, ServiceKey, ServiceSpec, Spec, TimeoutSpec, validate,
 };
 
 /// A Spec that [`validate`](validate::validate) finds nothing wrong with.
 pub(crate) fn spec() -> impl Strategy<Value = Spec> {
     (director(), vec(service(), 0..5)).prop_map(|(director, services)| {
-        let services: BTreeMap<_, _> = services.into_iter().map(|service| (service.key, service)).collect();
+        let mut services: BTreeMap<_, _> = services.into_iter().map(|service| (service.key, service)).collect();
+        let any_port: Vec<_> = services.keys().filter(|key| key.port == 0).map(|key| key.address).collect();
+        services.values_mut().filter(|service| any_port.contains(&service.key.address)).for_each(|s| s.helper = None);
         // Not sorted: the order of the file must survive.
         Spec { director, services: services.into_values().rev().collect() }
     })
@@ -68,13 +70,13 @@ fn locals() -> impl Strategy<Value = DirectorSpec> {
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
     let words = (select(Protocol::ALL), select(Scheduler::ALL), select(Method::ALL), select(OnRealDown::ALL));
-    (words, address(), any::<u16>(), any::<[bool; 2]>(), option::of(health()), vec(real(), 0..5)).prop_map(
+    (words, address(), any::<u16>(), any::<[bool; 3]>(), option::of(health()), vec(real(), 0..5)).prop_map(
         |((protocol, scheduler, method, on_real_down), address, port, chosen, health, reals)| {
             let key = ServiceKey { protocol, address, port };
             let known = SchedulerFlag::ALL.iter().copied().filter(|flag| flag.scheduler() == scheduler);
             let scheduler_flags = known.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
             let mut service =
-                ServiceSpec { key, scheduler, scheduler_flags, method, on_real_down, health, reals: Vec::new() };
+                ServiceSpec { scheduler, scheduler_flags, method, on_real_down, health, ..ServiceSpec::new(key) };
             if let Some(health) = service.health.as_mut().filter(|_| port == 0 || protocol == Protocol::Sctp) {
                 health.port = health.port.or(Some(80));
             }
@@ -90,6 +92,9 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
                 }
                 service.reals.push(real);
             }
+            let is_followed = chosen[2] && protocol == Protocol::Tcp && port != 0;
+            let all_nat = service.reals.iter().all(|real| service.method_of(real) == Method::Nat);
+            service.helper = (is_followed && all_nat).then_some(Helper::Ftp);
             service
         },
     )

@@ -13,7 +13,7 @@ use super::{
     health::HealthSpec,
     key::ServiceKey,
     spec::{RealSpec, ServiceSpec, Spec},
-    word::{Method, OnRealDown, Scheduler, SchedulerFlag},
+    word::{Helper, Method, OnRealDown, Scheduler, SchedulerFlag},
 };
 
 /// A change to a Spec. In JSON: `{"add_real": {"service": "tcp://10.0.0.1:80", "real": {...}}}`.
@@ -60,6 +60,9 @@ pub struct ServiceEdit {
     /// What becomes of a real's connections when its check fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_real_down: Option<OnRealDown>,
+    /// Its helper; `Some(None)` (JSON `null`) removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_a_value")]
+    pub helper: Option<Option<Helper>>,
     /// Its check, whole; `Some(None)` (JSON `null`) removes it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_a_value")]
     pub health: Option<Option<HealthSpec>>,
@@ -133,7 +136,9 @@ pub enum EditError {
 }
 
 /// A field that is absent is `None`, one that is null is `Some(None)`.
-fn null_is_a_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<HealthSpec>>, D::Error> {
+fn null_is_a_value<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -168,12 +173,13 @@ fn add_service(spec: &mut Spec, service: ServiceSpec) -> Result<(), EditError> {
 }
 
 fn edit_service(spec: &mut Spec, edit: ServiceEdit) -> Result<(), EditError> {
-    let ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, health } = edit;
+    let ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, helper, health } = edit;
     let index = position(spec, &key)?;
     if scheduler.is_none()
         && scheduler_flags.is_none()
         && method.is_none()
         && on_real_down.is_none()
+        && helper.is_none()
         && health.is_none()
     {
         return Err(EditError::Empty { what: format!("service {key}") });
@@ -185,6 +191,7 @@ fn edit_service(spec: &mut Spec, edit: ServiceEdit) -> Result<(), EditError> {
     if let Some(flags) = scheduler_flags {
         service.scheduler_flags = flags;
     }
+    service.helper = helper.unwrap_or(service.helper);
     if let Some(health) = health {
         service.health = health;
     }
@@ -271,6 +278,7 @@ mod tests {
             scheduler_flags: Some(Vec::new()),
             method: None,
             on_real_down: None,
+            helper: Some(None),
             health: Some(None),
         };
         for case in [Edit::EditService(removed), Edit::AddService(spec().services.remove(0))] {

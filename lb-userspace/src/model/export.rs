@@ -91,7 +91,7 @@ fn director_table(director: &DirectorSpec) -> Table {
 }
 
 fn service_table(service: &ServiceSpec) -> Table {
-    let ServiceSpec { key, scheduler, scheduler_flags, method, on_real_down, health, reals } = service;
+    let ServiceSpec { key, scheduler, scheduler_flags, method, on_real_down, helper, health, reals } = service;
     let mut table = Table::new();
     table.insert("address", word(key.endpoint()));
     table.insert("protocol", word(key.protocol));
@@ -102,6 +102,9 @@ fn service_table(service: &ServiceSpec) -> Table {
     table.insert("method", word(method));
     if *on_real_down != OnRealDown::default() {
         table.insert("on_real_down", word(on_real_down));
+    }
+    if let Some(helper) = helper {
+        table.insert("helper", word(helper));
     }
     if let Some(health) = health {
         table.insert("health", Item::Table(health_table(health)));

@@ -35,4 +35,4 @@ pub use key::ServiceKey;
 pub use ports::PortRange;
 pub use problem::Problem;
 pub use spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec};
-pub use word::{Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};
+pub use word::{Helper, Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};

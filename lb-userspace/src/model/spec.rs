@@ -11,7 +11,7 @@ use super::{
     health::HealthSpec,
     key::ServiceKey,
     ports::PortRange,
-    word::{Method, OnRealDown, Scheduler, SchedulerFlag},
+    word::{Helper, Method, OnRealDown, Scheduler, SchedulerFlag},
 };
 
 /// A whole configuration.
@@ -88,6 +88,9 @@ pub struct ServiceSpec {
     /// What becomes of a real's connections when its check fails.
     #[serde(default)]
     pub on_real_down: OnRealDown,
+    /// What its connections speak, when this director has to follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// How the reals are checked; none means they are taken to be up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSpec>,
@@ -177,6 +180,7 @@ impl ServiceSpec {
             scheduler_flags: Vec::new(),
             method: Method::default(),
             on_real_down: OnRealDown::default(),
+            helper: None,
             health: None,
             reals: Vec::new(),
         }

@@ -15,9 +15,10 @@ use super::{
     address::{family, unusable},
     duration,
     health::{HealthSpec, Probe},
+    key::ServiceKey,
     problem::Problem,
     spec::{DirectorSpec, RealSpec, ServiceSpec, Spec},
-    word::{Method, Protocol},
+    word::{Helper, Method, Protocol},
 };
 
 /// Services in a Spec. One costs a slot of every per-service table.
@@ -62,7 +63,9 @@ pub(super) fn findings(spec: &Spec, broken: &BTreeSet<String>) -> Vec<Finding> {
     let unread = broken.iter().any(|key| key.starts_with("director.local_addresses"));
     let has_local = |is_v4| unread || director.local_addresses.iter().any(|local| local.is_ipv4() == is_v4);
     let locals = [true, false].into_iter().filter(|is_v4| has_local(*is_v4)).collect();
-    let mut check = Check { broken, locals, found: Vec::new() };
+    let any_port = services.iter().filter(|service| service.key.protocol == Protocol::Tcp && service.key.port == 0);
+    let any_port = any_port.map(|service| service.key.address).collect();
+    let mut check = Check { broken, locals, any_port, found: Vec::new() };
     check.director(director);
     check.local_addresses(spec);
     if services.len() > MAX_SERVICES {
@@ -89,6 +92,8 @@ struct Check<'a> {
     broken: &'a BTreeSet<String>,
     /// Families that full NAT has local addresses of: true is IPv4.
     locals: BTreeSet<bool>,
+    /// Addresses with a TCP service of any port.
+    any_port: BTreeSet<IpAddr>,
     found: Vec<Finding>,
 }
 
@@ -192,7 +197,8 @@ impl Check<'_> {
     }
 
     fn service(&mut self, path: &str, service: &ServiceSpec) {
-        let ServiceSpec { key, scheduler, scheduler_flags, method: _, on_real_down: _, health, reals } = service;
+        let ServiceSpec { key, scheduler, scheduler_flags, method: _, on_real_down: _, helper, health, reals } =
+            service;
         if self.read(path, &["address"])
             && let Some(reason) = unusable(key.address)
         {
@@ -213,6 +219,9 @@ impl Check<'_> {
                 );
             }
             seen.entry(flag).or_insert(at);
+        }
+        if let Some(helper) = helper.filter(|_| self.read(path, &["address", "protocol"])) {
+            self.helper(path, service, helper);
         }
         if let Some(health) = health {
             let protocol = self.read(path, &["protocol"]).then_some(key.protocol);
@@ -238,6 +247,33 @@ impl Check<'_> {
                 self.real_address(&at, service, real, path);
             }
             self.range(&at, "weight", real.weight, &WEIGHT);
+        }
+    }
+
+    /// A helper's data connections are those of a service that the director makes for itself, of any port of the same address.
+    fn helper(&mut self, path: &str, service: &ServiceSpec, helper: Helper) {
+        let key = format!("{path}.helper");
+        if service.key.protocol != Protocol::Tcp {
+            self.say(&key, format!("{helper} is spoken over tcp, this service is {}", service.key.protocol));
+        } else if service.key.port == 0 {
+            self.say(&key, format!("{helper} has control connections on a port of their own, such as 21; name it"));
+        } else if self.any_port.contains(&service.key.address) {
+            let any = ServiceKey { port: 0, ..service.key };
+            self.say(&key, format!("{any} takes the data connections of {helper}: one of the two has to go"));
+        }
+        let other = service.reals.iter().enumerate().find(|(index, real)| {
+            let at = format!("{path}.real[{index}]");
+            let is_read = self.read(&at, &["address", "method"]) && self.read(path, &["method"]);
+            is_read && service.method_of(real) != Method::Nat
+        });
+        if let Some((_, real)) = other {
+            let message = format!(
+                "{helper} needs method nat, real {} has {}: behind other methods reals answer past the director, or never \
+                 to the client's address",
+                real.endpoint(),
+                service.method_of(real)
+            );
+            self.say(&key, message);
         }
     }
 
@@ -408,6 +444,27 @@ mod tests {
                 "service[0].real[2].address: real 10.0.1.1:80 is there already, as service[0].real[0]",
                 "service[0].real[3].address: port 8080 is not the service's port 80: direct forwarding does not \
                  rewrite ports; leave it out, or use method nat or fullnat",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_helper_is_for_nat_on_a_tcp_port_of_its_own() {
+        let json = r#"{"services": [
+            {"service": "10.0.0.1:21", "helper": "ftp", "method": "nat", "reals": [{"address": "10.0.1.1", "port": 2121}]},
+            {"service": "10.0.0.2:21", "helper": "ftp", "method": "nat", "reals": [
+                {"address": "10.0.1.1", "port": 21}, {"address": "10.0.1.2", "port": 21, "method": "direct"}]},
+            {"service": "10.0.0.2", "method": "nat"},
+            {"service": "udp://10.0.0.1:21", "helper": "ftp", "method": "nat"},
+            {"service": "10.0.0.3", "helper": "ftp", "method": "nat"}]}"#;
+        assert_eq!(
+            messages(json),
+            [
+                "service[1].helper: tcp://10.0.0.2:0 takes the data connections of ftp: one of the two has to go",
+                "service[1].helper: ftp needs method nat, real 10.0.1.2:21 has direct: behind other methods reals answer \
+                 past the director, or never to the client's address",
+                "service[3].helper: ftp is spoken over tcp, this service is udp",
+                "service[4].helper: ftp has control connections on a port of their own, such as 21; name it",
             ]
         );
     }

@@ -167,6 +167,13 @@ impl Method {
 }
 
 words! {
+    /// A protocol whose connections announce further ones in their text.
+    Helper, "helper", later [];
+    /// FTP (RFC 959, RFC 2428): control connections go through the daemon.
+    Ftp = "ftp",
+}
+
+words! {
     /// What becomes of a real's connections when its health check fails.
     #[derive(Default)]
     OnRealDown, "on_real_down policy", later [];

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod event;
+pub mod frame;
 pub mod link;
 pub mod neighbour;
 pub mod route;

@@ -57,6 +57,7 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
     differ(&mut details, "scheduler", &old.scheduler, &new.scheduler);
     differ(&mut details, "flags", &words(&old.scheduler_flags), &words(&new.scheduler_flags));
     differ(&mut details, "on_real_down", &old.on_real_down, &new.on_real_down);
+    differ(&mut details, "helper", &or_none(old.helper), &or_none(new.helper));
     if old.health != new.health {
         details.push(match (&old.health, &new.health) {
             (None, _) => "health check added".to_owned(),
@@ -93,6 +94,10 @@ fn differ<T: PartialEq + Display>(details: &mut Vec<String>, what: &str, old: &T
     if old != new {
         details.push(format!("{what} {old} -> {new}"));
     }
+}
+
+fn or_none(word: Option<impl Display>) -> String {
+    word.map_or_else(|| "none".to_owned(), |word| word.to_string())
 }
 
 fn words<T: Display>(words: &[T]) -> String {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::connection::STATES;
-use lb_common::abi::real::{Real, disposition, method};
+use lb_common::abi::real::{Real, disposition, method, option};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 
+use super::companion::companions;
 use super::pool::pool;
 use super::rewrite::rewrite;
 use crate::api::types::RealState;
@@ -71,8 +72,9 @@ pub struct DesiredReal {
 
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
-    let services =
+    let mut services: BTreeMap<_, _> =
         spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
+    services.extend(companions(spec, &services));
     let locals = locals(&spec.director, facts);
     let mut settings = settings(&spec.director, current);
     settings.replies |= u64::from(
@@ -152,6 +154,10 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
                           service's port";
             (None, Some(reason.to_owned()))
         }
+        Some(NextHop::Local) if service.helper.is_some() => {
+            let reason = "is this host's own address: a helper follows connections to other hosts";
+            (None, Some(reason.to_owned()))
+        }
         Some(NextHop::Local) => (Some(by_kernel()), None),
         Some(NextHop::Unresolved { reason }) => (None, Some(reason.clone())),
         // Not looked at yet: what the tables have goes on.
@@ -166,6 +172,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
             _ => (None, Some("its route and MAC are being looked up".to_owned())),
         },
     };
+    let value = value.map(|value| Real { options: options(service, value.options), ..value });
     let (is_healthy, check_problem) = health(service, real, facts, known);
     let policy = match service.on_real_down {
         OnRealDown::Keep => disposition::DRAIN,
@@ -205,6 +212,11 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         weight: if state == RealState::Up { real.weight } else { 0 },
         interface,
     }
+}
+
+/// The options of a real's value, whose packets go through the helper if its service has one.
+fn options(service: &ServiceSpec, options: u8) -> u8 {
+    if service.helper.is_some() { options | option::HELPER } else { options & !option::HELPER }
 }
 
 /// The value of a real that is the director itself: packets go to its kernel as they are, by whatever method.

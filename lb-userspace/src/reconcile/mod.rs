@@ -5,6 +5,7 @@
 //! two Specs, for `xvs plan`.
 
 pub mod changes;
+mod companion;
 pub mod effective;
 pub mod plan;
 mod pool;

@@ -104,6 +104,7 @@ impl Engine for Fake {
             flags: service.scheduler_flags.clone(),
             method: service.method,
             on_real_down: service.on_real_down,
+            helper: service.helper,
             counters: COUNTERS,
             active: 1,
             inactive: 2,

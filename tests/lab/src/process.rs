@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use crate::{name, run};
 
 /// Programs a laboratory starts; only these are taken for residue by their command line.
-const PROGRAMS: [&str; 4] = ["xvs", "nginx", "wrk", "tcpdump"];
+const PROGRAMS: [&str; 5] = ["xvs", "nginx", "wrk", "tcpdump", "vsftpd"];
 /// How long a killed process may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 

@@ -148,6 +148,13 @@ impl RecordAt {
         first_acknowledgement set_first_acknowledgement 14;
     }
 
+    /// Clears word 15 of the record: the daemon's helper has not moved any numbers of a connection that begins.
+    #[inline(always)]
+    pub(crate) fn clear_moved(self) {
+        // SAFETY: the last of the sixteen aligned words of a record.
+        unsafe { word::store(self.0.cast::<u64>().add(15), 0) };
+    }
+
     /// Source of the answer.
     #[inline(always)]
     pub(crate) fn source(self) -> [u64; 2] {

@@ -72,7 +72,7 @@ fn write(ctx: *mut xdp_md, stand: u64, row: u64, back: [u64; 2], mut query: [u64
     record.set_link_0(link[0]);
     record.set_link_1(link[1]);
     let goes_by_helper = Chosen::of(record.real()).entry.end().options() & option::HELPER != 0;
-    record.set_mtu(if goes_by_helper { 0 } else { u64::from(mtu) });
+    record.set_mtu(u64::from(mtu) << if goes_by_helper { 32 } else { 0 });
     super::nat::segment_limit(record, mtu, Stand(stand).is_v6())
 }
 

@@ -7,6 +7,7 @@ use lb_common::abi::real::{Load, method};
 use lb_common::abi::service::{self, Config, Target};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
+use lb_common::algo::tcp_state;
 use lb_common::sched::{self, Client};
 use lb_common::table::{self, Claimed, Slot};
 use lb_common::wire::parse::Flow;
@@ -36,7 +37,7 @@ pub(crate) fn new_connection<F: Family>(
     let opening = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
     match F::begin(place.key, target, opening) {
         NOT_OPENING => Err(Verdict::MissNotSyn),
-        NO_REAL if is_for_helper(target) => Err(nat::hand_over(ctx, &packet(ctx), handed::NO_CONNECTION)),
+        NO_REAL if is_for_helper(target) => Err(ask_helper(ctx, flow.transport.flags)),
         NO_REAL => Err(Verdict::NoReal),
         NO_ROOM => Err(Verdict::TableFull),
         real => {
@@ -61,10 +62,23 @@ const NO_REAL: u32 = u32::MAX;
 const NOT_OPENING: u32 = u32::MAX - 1;
 const NO_ROOM: u32 = u32::MAX - 2;
 
-/// The service's connections are the daemon's to make. So many that somebody tries all ports are refused like any other's.
+/// The service's connections are the daemon's to make.
 #[inline(always)]
 fn is_for_helper(target: Target) -> bool {
-    pool::config(target.config()).flags & service::flag::HELPER != 0 && limits::take_message()
+    pool::config(target.config()).flags & service::flag::HELPER != 0
+}
+
+/// Hands over what begins a connection. So many that somebody tries all ports are refused like any other's.
+#[inline(always)]
+fn ask_helper(ctx: *mut xdp_md, flags: u8) -> Verdict {
+    if !tcp_state::is_opening(flags) {
+        // The answer to a connection of this host's own, which may begin it at the service's address.
+        return Verdict::NotAService;
+    }
+    if !limits::take_message() {
+        return Verdict::NoReal;
+    }
+    nat::hand_over(ctx, &packet(ctx), handed::NO_CONNECTION)
 }
 
 /// [`Family::begin`] for IPv4. Global functions take numbers and return one: the verifier walks them once by themselves, instead of

@@ -279,4 +279,5 @@ fn write<F: Family>(row: Row, new: &New, flow: &Flow<F::Header>, key: F::Key, me
     record.set_key_1(key[1]);
     record.set_key_2(key[2]);
     record.set_first_acknowledgement(0);
+    record.clear_moved();
 }

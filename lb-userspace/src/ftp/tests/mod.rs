@@ -2,6 +2,7 @@
 
 mod dialogue;
 mod packets;
+mod resume;
 mod transfer;
 
 use std::time::Instant;

@@ -82,6 +82,7 @@ fn service(mut section: Section<'_>) -> ServiceSpec {
         scheduler_flags: section.list("flags", &SchedulerFlag::ShPort, str::parse).unwrap_or_default(),
         method: section.word("method").unwrap_or_default(),
         on_real_down: section.word("on_real_down").unwrap_or_default(),
+        helper: section.word("helper"),
         health: section.section("health").map(health),
         reals: section.sections("real").into_iter().map(|section| real(section, key.port)).collect(),
     };
