@@ -1,6 +1,6 @@
 //! Connections whose real is gone, down or out of reach.
 
-use lb_common::abi::real::disposition;
+use lb_common::abi::real::{disposition, method};
 use lb_common::abi::service::scheduler::{MH, RR};
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, direct};
@@ -136,6 +136,21 @@ fn an_unknown_method() {
         let mut director = director(service, reals, RR);
         director.change_real(&service.parse().unwrap(), reals[0].parse().unwrap(), |real| real.method = 10);
         assert_eq!(director.send(&packet(service, ACK)).verdict, Internal);
+    }
+}
+
+/// The kernel gets what is for the director itself as it is, new connections and known ones.
+#[test]
+fn a_real_that_is_the_director() {
+    for (service, reals) in SIDES {
+        let (key, own) = (service.parse().unwrap(), reals[0].parse().unwrap());
+        let mut director = Director::default();
+        director.service(service, RR, 0, &[(direct(reals[0], 1), 1)]);
+        director.change_real(&key, own, |real| (real.method, real.ifindex) = (method::LOCAL, 0));
+        for (flags, is_new) in [(SYN, true), (ACK, false), (0x01 | ACK, false)] {
+            let sent = director.send(&packet(service, flags));
+            assert_eq!((sent.verdict, sent.is_new, sent.real), (Local, is_new, Some(own)), "flags {flags:#x}");
+        }
     }
 }
 

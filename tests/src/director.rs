@@ -308,10 +308,13 @@ impl Director {
         let way = match real.method {
             method::DIRECT => [Verdict::Direct, Verdict::DirectRedirect],
             method::NAT | method::FULL_NAT => [Verdict::Nat, Verdict::NatRedirect],
+            method::LOCAL => [Verdict::Local; 2],
             _ => [Verdict::Tunnel, Verdict::TunnelRedirect],
         };
         assert!(way.contains(&verdict), "{verdict:?} by method {}", real.method);
-        if method::is_translated(real.method) {
+        if real.method == method::LOCAL {
+            input.to_vec()
+        } else if method::is_translated(real.method) {
             self.conversations.to_real(input, &sent.frame, of, sent.is_new, &self.tables)
         } else {
             expect::forwarded(input, &real, &sent.frame)
