@@ -18,6 +18,7 @@ pub mod api;
 pub mod cli;
 pub mod daemon;
 pub mod dataplane;
+pub mod doctor;
 pub mod ftp;
 pub mod model;
 pub mod net;

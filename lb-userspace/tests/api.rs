@@ -197,7 +197,8 @@ fn the_description_has_every_route_and_no_other() {
 fn every_answer_has_the_shape_that_is_described() {
     let daemon = Daemon::start();
     let client = Client::new(&daemon.socket());
-    let toml = "[director]\ntunnel_source_v4 = \"10.0.0.9\"\ntunnel_source_v6 = \"fd00::9\"\n[[service]]\naddress = \"10.0.0.1:80\"\n\
+    let toml = "[director]\ntunnel_source_v4 = \"10.0.0.9\"\ntunnel_source_v6 = \"fd00::9\"\nlocal_addresses = [\"10.0.0.8\"]\n\
+                [[service]]\naddress = \"10.0.0.1:80\"\n\
                 scheduler = \"sh\"\nflags = [\"sh-port\"]\n[service.health]\ntype = \"http\"\nport = 80\nhost = \"a\"\n\
                 [[service.real]]\naddress = \"10.0.1.1\"\nmethod = \"direct\"\n";
     let request = json!({"toml": toml});

@@ -26,9 +26,9 @@ fn services_are_added_changed_listed_and_removed() {
     );
     daemon.xvs(&["service", "add", "udp://[fd00::1]:53", "-m", "tunnel", "--on-real-down", "drop"]).good();
     let expected = "\
-SERVICE             SCHEDULER  FLAGS                METHOD  ON DOWN  REALS  ACTIVE  INACTIVE  CONNECTIONS  PACKETS  BYTES
-tcp://10.0.0.1:80   sh         sh-port,sh-fallback  direct  keep         0       1         2            3       40   5000
-udp://[fd00::1]:53  wlc        -                    tunnel  drop         0       1         2            3       40   5000
+SERVICE             SCHEDULER  FLAGS                METHOD  ON DOWN  REALS  ACTIVE  INACTIVE  CONNECTIONS  PACKETS  BYTES  REPLIES  REPLY BYTES
+tcp://10.0.0.1:80   sh         sh-port,sh-fallback  direct  keep         0       1         2            3       40   5000       38        70000
+udp://[fd00::1]:53  wlc        -                    tunnel  drop         0       1         2            3       40   5000       38        70000
 ";
     assert_eq!(daemon.xvs(&["service", "list"]).good(), expected);
     let listed = daemon.xvs(&["service", "ls", "10.0.0.1:80", "-o", "json"]).good();
@@ -91,7 +91,7 @@ tcp://10.0.0.1:80  [fd00::11]:80  tunnel       1          0  unresolved       1 
     daemon.xvs(&["real", "remove", "10.0.0.1:80", "10.0.1.9"]).bad(1, "real 10.0.1.9:80 of service tcp://10.0.0.1:80");
     daemon.xvs(&["real", "list", "10.0.0.9:80"]).bad(1, "does not exist");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2:81"]).bad(2, "port 81 is not the service's port 80");
-    daemon.xvs(&["real", "add", "10.0.0.1:80", "fd00::12"]).bad(2, "use method tunnel, gue or gre");
+    daemon.xvs(&["real", "add", "10.0.0.1:80", "fd00::12"]).bad(2, "use method tunnel, gue, gre or fullnat");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2", "-w", "65536"]).bad(2, "65536 is not in 0..=65535");
 }
 
@@ -206,10 +206,10 @@ fn status_stats_and_connections_are_shown() {
     assert_eq!(
         daemon.xvs(&["stats"]).good(),
         "VERDICT    ACTION    PACKETS  DESCRIPTION\nforwarded  redirect       40  to a real server\n\n\
-         SERVICE             REAL         CONNECTIONS  PACKETS  BYTES\n\
-         tcp://10.0.0.1:80   -                      3       40   5000\n\
-         tcp://10.0.0.1:80   10.0.1.1:80            3       40   5000\n\
-         udp://[fd00::1]:53  -                      3       40   5000\n\n\
+         SERVICE             REAL         CONNECTIONS  PACKETS  BYTES  REPLIES  REPLY BYTES\n\
+         tcp://10.0.0.1:80   -                      3       40   5000       38        70000\n\
+         tcp://10.0.0.1:80   10.0.1.1:80            3       40   5000       38        70000\n\
+         udp://[fd00::1]:53  -                      3       40   5000       38        70000\n\n\
          early fragments: 0 waiting, 0 sent on, 0 given up\n"
     );
     let args =
@@ -231,6 +231,48 @@ fn status_stats_and_connections_are_shown() {
 }
 
 #[test]
+fn the_doctor_tells_what_does_not_fit_and_what_to_set() {
+    let daemon = Daemon::start();
+    let doctor = |args: &[&str]| daemon.xvs(&[&["doctor", "mtu"], args].concat());
+    assert!(doctor(&[]).good().starts_with("SERVICE "), "nothing to find without a service");
+    daemon.xvs(&["apply", &daemon.file("two.toml", TWO)]).good();
+    assert_eq!(
+        doctor(&[]).good(),
+        "SERVICE            REAL         METHOD  INTERFACE   MTU  OVERHEAD  LARGEST  RESULT\n\
+         tcp://10.0.0.1:80  10.0.1.1:80  direct  eth0       1500         0     1500  fits\n"
+    );
+    for real in ["10.0.1.2", "10.0.1.3", "10.0.1.4", "10.0.1.5"] {
+        daemon.xvs(&["real", "add", "10.0.0.1:80", real, "-m", "tunnel"]).good();
+    }
+    let ran = doctor(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{ran:?}");
+    let expected = "\
+        tcp://10.0.0.1:80  10.0.1.5:80  tunnel  eth0       1500        20     1480  too-long\n\n\
+        tcp://10.0.0.1:80 to 10.0.1.2:80, 10.0.1.3:80, 10.0.1.4:80 and 1 more: raise the MTU of eth0, and of all links \
+        from there to the real, to 1520; or on the real, for the routes to clients: ip route change default ... advmss 1440\n\n\
+        Until then a client whose packet is too long is told by ICMP what fits, and that packet is lost. Nobody is told of IPv4 \
+        packets\nwithout \"don't fragment\".\n";
+    assert!(ran.out.ends_with(expected), "{}", ran.out);
+    let ran = doctor(&["-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, ran.err.as_str(), &report["fits"]), (1, "", &serde_json::Value::Bool(false)));
+    let real = &report["reals"][1];
+    assert_eq!((real["result"].as_str(), real["largest"].as_u64()), (Some("too-long"), Some(1480)));
+
+    doctor(&["--packet", "1480"]).good();
+    doctor(&["udp://[fd00::1]:53"]).good();
+    doctor(&["10.0.0.9:80"]).bad(1, "service tcp://10.0.0.9:80 does not exist");
+    doctor(&["--packet", "575"]).bad(2, "575 is not in 576..=65535");
+    daemon.xvs(&["real", "add", "udp://[fd00::1]:53", "10.0.1.99", "-m", "tunnel"]).good();
+    let ran = doctor(&["udp://[fd00::1]:53"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out.ends_with("unknown\n\nThe way to some real servers is not known: `xvs real list` says why.\n"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn wrong_usage_is_one_line_and_code_2() {
     let daemon = Daemon::start();
     for (args, part) in [
@@ -238,7 +280,7 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["service", "add"], "required arguments were not provided: <SERVICE>"),
         (&["service", "add", "fd00::1:80"], "stands in brackets here"),
         (&["service", "add", "10.0.0.1:80", "-s", "sed"], "scheduler sed is not in this version; one of rr, wrr"),
-        (&["service", "add", "10.0.0.1:80", "-m", "nat"], "forwarding method nat is not in this version"),
+        (&["service", "add", "10.0.0.1:80", "-m", "masq"], "forwarding method masq is not in this version"),
         (&["service", "add", "10.0.0.1:80", "--flag", "x"], "unknown scheduler flag \"x\"; one of sh-port"),
         (&["service", "add", "10.0.0.1:80", "--flag", "sh-port"], "flag sh-port is for scheduler sh"),
         (&["service", "add", "10.0.0.1:80", "--check", "tcp", "--check-path", "/"], "belong to --check http"),

@@ -17,6 +17,7 @@
 //! | `matrix` | every way to a real with every pair of families: files both ways by SHA-256, datagrams |
 //! | `path_mtu` | ICMP of the director to the client and of a router to the real: transfers fit the path |
 //! | `echo_vip` | ping to a VIP |
+//! | `doctor` | `xvs doctor mtu`: ways without room, and that its advice helps |
 //! | `two_arm` | redirect between interfaces |
 //! | `udp` | a UDP service |
 //! | `associations` | SCTP by direct routing and through every tunnel: handshake, echoes, states, close |
@@ -31,6 +32,7 @@ mod any_port;
 mod associations;
 mod capture;
 mod counts;
+mod doctor;
 mod echo;
 mod echo_vip;
 mod edits;

@@ -5,12 +5,13 @@
 use std::net::IpAddr;
 
 use lb_lab::Plan;
-use lb_lab::plan::{CLIENT, CLIENT_MTU, Family, ROUTER};
+use lb_lab::plan::{BACK, CLIENT, CLIENT_MTU, DIRECTOR, DIRECTOR_NUMBER, Family, ROUTER};
 
 use crate::capture::Capture;
+use crate::nat;
 use crate::stage::{self, Stage};
 use crate::transfer::Body;
-use crate::ways::{DIRECT, TUNNELS, Way};
+use crate::ways::{DIRECT, FULL_NAT, NAT, TUNNELS, Way};
 
 /// What the router's port to a distant client carries.
 const NARROW: u32 = 1400;
@@ -121,6 +122,54 @@ fn download(stage: &mut Stage, way: Way, client: Family, real: Family, number: u
         stage.verdict(way.verdict()) - before,
         lines[0]
     )
+}
+
+#[test]
+fn path_mtu_back_to_the_client_is_told_to_a_translated_real() {
+    stage::with("pmtu-back", Plan::two_arm(1), |stage| {
+        nat::forwarding(stage);
+        let director = stage.cluster.topology().netns(DIRECTOR).unwrap();
+        director.run(&["ip", "link", "set", "eth0", "mtu", &NARROW.to_string()]).unwrap();
+        let (v4, v6) = (Family::V4, Family::V6);
+        // IPv6's header is 20 bytes longer.
+        for (number, (way, client, real, fits)) in (500..).zip([
+            (NAT, v4, v4, NARROW),
+            (NAT, v6, v6, NARROW),
+            (FULL_NAT, v4, v4, NARROW),
+            (FULL_NAT, v6, v6, NARROW),
+            (FULL_NAT, v4, v6, NARROW + 20),
+            (FULL_NAT, v6, v4, NARROW - 20),
+        ]) {
+            if way == NAT {
+                nat::answers_by_director(stage, client);
+            }
+            answer(stage, way, client, real, fits, number);
+            if way == NAT {
+                nat::answers_past_director(stage, client);
+            }
+        }
+    });
+}
+
+/// Downloads what the real sends in packets that do not fit the director's own link to the client.
+fn answer(stage: &mut Stage, way: Way, client: Family, real: Family, fits: u32, number: u64) {
+    let target = way.target(stage::http(client, 0).1);
+    stage.apply_and_wait(&(nat::director(stage, way) + &way.service(stage, target, "tcp", real)));
+    let what = format!("{} from {} to {}", way.name, client.as_str(), real.as_str());
+    // Whom the real answers.
+    let peer = if way == NAT { stage.address(CLIENT, client) } else { BACK.address(real, DIRECTOR_NUMBER) };
+    forget(stage, "real1");
+    assert_eq!(path_mtu(stage, "real1", peer, None), None, "{what}: nothing is known yet");
+    let name = format!("file-{number}");
+    let body = Body::new(stage, number);
+    body.lay_down(stage, &name);
+    let told = stage.verdict("too-big-told");
+
+    body.download(stage, target, &name);
+
+    assert!(stage.verdict("too-big-told") > told, "{what}");
+    assert_eq!(path_mtu(stage, "real1", peer, None), Some(fits), "{what}");
+    assert_eq!(stage.verdict("too-big"), 0, "{what}");
 }
 
 /// tcpdump's words for "fragmentation needed" and "packet too big".

@@ -75,7 +75,7 @@ fn taken_for(is_v6: bool, offset: u16, more: bool, protocol: u8, payload: &[u8])
     } else {
         frame = vec![0x45, 0, 0, 0, 0, 9, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 100];
         frame[2..4].copy_from_slice(&(length + 20).to_be_bytes());
-        frame[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+        frame[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
     }
     frame.extend(payload);
     if is_v6 { name(v6(&Frame(&frame), 0)) } else { name(v4(&Frame(&frame), 0)) }

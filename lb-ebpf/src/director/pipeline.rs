@@ -122,7 +122,8 @@ fn balance<F: Family>(
         Some(real) => real,
         None => schedule::new_connection(ctx, flow, target, &place, stand)?,
     };
-    if method::is_translated(real.way.method()) {
+    // Asked first: direct routing pays for one comparison, which forwarding makes in any case.
+    if !real.way.is_direct() && method::is_translated(real.way.method()) {
         return Err(nat::send::<F>(ctx, flow, real, stand, is_first_fragment));
     }
     Ok(Bound { real, length: F::length(&flow.ip), hash: place.hash })

@@ -132,6 +132,12 @@ pub struct Counters {
     pub packets: u64,
     /// Bytes forwarded, from the IP header on, before encapsulation.
     pub bytes: u64,
+    /// Answers that came back through the director (address translation): sent on to their clients.
+    #[serde(default)]
+    pub reply_packets: u64,
+    /// Bytes of these answers, from the IP header on, as the real sent them.
+    #[serde(default)]
+    pub reply_bytes: u64,
 }
 
 /// One entry of `GET /v1/services`
@@ -184,6 +190,15 @@ pub struct RealView {
     pub interface: Option<String>,
     /// MAC address of its next hop, `aa:bb:cc:dd:ee:ff`.
     pub mac: Option<String>,
+    /// Bytes of the largest IP packet on the way to it, headers that the director adds included.
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// Bytes by which a client's packet is longer on that way; below 0 where it is shorter.
+    #[serde(default)]
+    pub overhead: i32,
+    /// The segments that both ends of a TCP connection announce are cut to what fits.
+    #[serde(default)]
+    pub clamps_mss: bool,
     /// Established connections.
     pub active: u64,
     /// Other connections.

@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::daemon_args::{DaemonArgs, DetachArgs, RealserverArgs, VethPeerCommand};
+use super::doctor_args::DoctorCommand;
 use crate::{
     api::{DEFAULT_SOCKET, types::DEFAULT_CONNECTION_LIMIT},
     model::{
@@ -23,8 +24,8 @@ use crate::{
 /// XVS, the Linux Virtual Server on XDP: a layer-4 load balancer in the network driver.
 #[derive(Debug, Parser)]
 #[command(name = "xvs", version, propagate_version = false, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done; 1 failed or refused by what is applied; 2 wrong input or usage; \
-                        3 daemon not reachable.")]
+#[command(after_help = "Exit codes: 0 done; 1 failed, refused by what is applied, or `xvs doctor` found something; \
+                        2 wrong input or usage; 3 daemon not reachable.")]
 pub struct Cli {
     /// How listings are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
@@ -85,6 +86,9 @@ pub enum Command {
     /// Show what was counted: packets by verdict, and by service and real
     #[command(after_help = "Examples:\n  xvs stats\n  xvs stats -o json | jq .verdicts")]
     Stats,
+    /// Look for what is set up badly
+    #[command(subcommand)]
+    Doctor(DoctorCommand),
     /// Run the director: the control plane, in the foreground
     Daemon(DaemonArgs),
     /// Take the director's program off its interfaces and remove its tables; needs that no daemon runs

@@ -22,6 +22,8 @@ pub enum CliError {
     Told,
     /// The operation failed or what is applied refuses it (1).
     Failed(String),
+    /// `xvs doctor` found something, and has told it on standard output (1).
+    Found,
     /// The daemon is not reachable (3).
     Unreachable(String),
 }
@@ -30,7 +32,7 @@ impl CliError {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Found => 1,
             Self::Usage(_) | Self::Help(_) | Self::Problems { .. } | Self::Told => 2,
             Self::Unreachable(_) => 3,
         }
@@ -46,7 +48,7 @@ impl CliError {
             Self::Problems { file, problems } => {
                 problems.iter().try_for_each(|problem| writeln!(to, "{}", problem_line(file, problem)))
             }
-            Self::Told => Ok(()),
+            Self::Told | Self::Found => Ok(()),
         }
     }
 }

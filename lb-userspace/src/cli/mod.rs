@@ -8,6 +8,8 @@ mod check;
 mod config;
 mod conn;
 pub mod daemon_args;
+mod doctor;
+pub mod doctor_args;
 mod documents;
 mod error;
 mod host;
@@ -61,6 +63,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => on_runtime(show::status(&client, &out)),
         Command::Conn(ConnCommand::List(args)) => on_runtime(conn::list(&client, args, &out)),
         Command::Stats => on_runtime(show::stats(&client, &out)),
+        Command::Doctor(command) => on_runtime(doctor::run(&client, command, &out)),
         Command::Daemon(args) => host::daemon(args, socket),
         Command::Detach(args) => host::detach(&args, &socket),
         Command::Realserver(args) => on_runtime(host::realserver(args, &out)),

@@ -143,6 +143,8 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
             Column::Right("CONNECTIONS"),
             Column::Right("PACKETS"),
             Column::Right("BYTES"),
+            Column::Right("REPLIES"),
+            Column::Right("REPLY BYTES"),
         ];
         let rows = services.iter().map(|view| {
             vec![
@@ -157,6 +159,8 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
                 view.counters.connections.to_string(),
                 view.counters.packets.to_string(),
                 view.counters.bytes.to_string(),
+                view.counters.reply_packets.to_string(),
+                view.counters.reply_bytes.to_string(),
             ]
         });
         table(&columns, rows)

@@ -69,10 +69,13 @@ fn stats_text(stats: &StatsView) -> String {
         Column::Right("CONNECTIONS"),
         Column::Right("PACKETS"),
         Column::Right("BYTES"),
+        Column::Right("REPLIES"),
+        Column::Right("REPLY BYTES"),
     ];
     let row = |service: String, real: String, counters: &Counters| {
-        let Counters { connections, packets, bytes } = counters;
-        vec![service, real, connections.to_string(), packets.to_string(), bytes.to_string()]
+        let Counters { connections, packets, bytes, reply_packets, reply_bytes } = counters;
+        let numbers = [connections, packets, bytes, reply_packets, reply_bytes].map(u64::to_string);
+        [service, real].into_iter().chain(numbers).collect()
     };
     let rows = stats.services.iter().flat_map(|view| {
         let whole = row(view.service.to_string(), "-".to_owned(), &view.counters);

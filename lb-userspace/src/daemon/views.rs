@@ -17,6 +17,7 @@ use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::{ServiceRow, endpoint};
 use crate::model::ServiceKey;
+use crate::reconcile::rewrite::{clamps_mss, growth};
 
 /// The daemon's state.
 pub(super) fn status(director: &Director) -> StatusView {
@@ -100,7 +101,8 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
             let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
             let state = wanted.and_then(|wanted| wanted.reals.get(&real.endpoint()));
             let load = number.map_or_else(Default::default, |number| director.tables.load(number));
-            let mac = state.map(|state| state.value.destination_mac).filter(|mac| *mac != [0; 6]);
+            let value = state.map(|state| state.value).unwrap_or_default();
+            let mac = Some(value.destination_mac).filter(|mac| *mac != [0; 6]);
             reals.push(RealView {
                 address: real.address,
                 port: real.port,
@@ -111,6 +113,9 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
                 reason: state.and_then(|state| state.reason.clone()),
                 interface: state.and_then(|state| state.interface.clone()),
                 mac: mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+                mtu: Some(u32::from(value.mtu)).filter(|mtu| *mtu > 0),
+                overhead: growth(&value, &service.key, real.address),
+                clamps_mss: clamps_mss(&value, &service.key),
                 active: u64::from(load.active()),
                 inactive: u64::from(load.inactive()),
                 counters: real_counters(director, number),
@@ -172,7 +177,8 @@ fn service_counters(director: &Director, row: Option<&ServiceRow>) -> Counters {
 }
 
 fn counters(sum: Sum) -> Counters {
-    Counters { connections: sum.connections, packets: sum.packets, bytes: sum.bytes }
+    let Sum { connections, packets, bytes, reply_packets, reply_bytes } = sum;
+    Counters { connections, packets, bytes, reply_packets, reply_bytes }
 }
 
 /// The connections that match. Those of reals that were removed are shown too, as they still lead there.

@@ -18,7 +18,7 @@ pub struct Sum {
     pub bytes: u64,
     /// Connections begun.
     pub connections: u64,
-    /// Answers that came back through the director.
+    /// Answers sent on to their clients.
     pub reply_packets: u64,
     /// Bytes of them, from the IP header on.
     pub reply_bytes: u64,
@@ -49,6 +49,7 @@ impl Tables {
     /// Keeps what a real has carried for its service, before the real's number is given away.
     pub(super) fn keep_sum(&self, service: u32, real: u32) {
         let carried = self.real_sum(real);
+        // Its own count of connections is the datapath's.
         if let [packets, bytes, _, reply_packets, reply_bytes, ..] = self.maps.service_counters.value(service) {
             packets.fetch_add(carried.packets, Ordering::Relaxed);
             bytes.fetch_add(carried.bytes, Ordering::Relaxed);

@@ -8,7 +8,7 @@ pub mod changes;
 pub mod effective;
 pub mod plan;
 mod pool;
-mod rewrite;
+pub(crate) mod rewrite;
 
 use crate::dataplane::DataplaneError;
 use crate::dataplane::tables::Tables;

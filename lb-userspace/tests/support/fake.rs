@@ -1,6 +1,9 @@
 //! An engine that keeps a Spec in memory and forwards nothing.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex},
+};
 
 use lb_userspace::{
     api::{engine::Engine, error::EngineError, types::*},
@@ -58,7 +61,11 @@ fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
     changes
 }
 
-pub(crate) const COUNTERS: Counters = Counters { connections: 3, packets: 40, bytes: 5000 };
+pub(crate) const COUNTERS: Counters =
+    Counters { connections: 3, packets: 40, bytes: 5000, reply_packets: 38, reply_bytes: 70_000 };
+
+/// A real that this engine does not find.
+pub(crate) const NO_WAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 99));
 
 impl Engine for Fake {
     async fn status(&self) -> StatusView {
@@ -113,6 +120,10 @@ impl Engine for Fake {
                     reason: Some("no answer to ARP".to_owned()),
                     interface: Some("eth0".to_owned()),
                     mac: (service.method_of(real) == Method::Direct).then(|| "02:00:00:00:00:01".to_owned()),
+                    // The way to one of them is not known.
+                    mtu: (real.address != NO_WAY).then_some(1500),
+                    overhead: if service.method_of(real) == Method::Tunnel { 20 } else { 0 },
+                    clamps_mss: false,
                     active: 1,
                     inactive: 2,
                     counters: COUNTERS,

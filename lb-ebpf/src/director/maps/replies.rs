@@ -231,7 +231,7 @@ pub(crate) fn local(is_v6: bool, hash: u64, attempt: u32) -> Option<([u64; 2], u
     if count == 0 {
         return None;
     }
-    let number = (hash as u32).wrapping_add(attempt) % count & (MAX_LOCALS - 1);
+    let number = ((hash as u32).wrapping_add(attempt) % count) & (MAX_LOCALS - 1);
     let first = if is_v6 { MAX_LOCALS } else { 0 };
     // Masked by the sum: kernel 6.1 has forgotten by here that `first` is one of two.
     let place = Locals::at(u64::from(masked::<{ 2 * MAX_LOCALS - 1 }>(number + first))).cast::<u64>();

@@ -97,10 +97,12 @@ fn advance<F: Family>(
     } else {
         state::next(protocol, Direction::InputOnly, state, event)
     };
-    if next as u8 != state as u8 || found.meta.last_seen() != now {
+    let moves_on = next as u8 != state as u8 || found.meta.last_seen() != now;
+    if moves_on {
         update::<F>(found, state, next, now);
     }
-    if is_translated {
+    // A draining real's packets all come here, and the kernel's routes need not be asked for each; what a SYN announces is always cut.
+    if is_translated && (moves_on || state::is_opening(protocol, event)) {
         nat::tie(ctx, stand, false)?;
     }
     Ok(Some(real))

@@ -75,10 +75,14 @@ pub(crate) fn into<F: Family>(
     let at = masked::<0x1f>(at as u32) as usize;
     let by = way.method();
     let fits = |by| length + overhead(by) <= way.mtu();
-    // IP in IP on paths of their own: it is the fastest tunnel, and stays so.
+    // IP in IP and plain GUE on paths of their own: the fastest tunnels, and the one that most NICs spread over their queues.
     match by {
         method::TUNNEL_V4 if fits(method::TUNNEL_V4) => put_v4::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
         method::TUNNEL_V6 if fits(method::TUNNEL_V6) => put_v6::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
+        method::GUE_V4 if fits(method::GUE_V4) => {
+            let shim = shim(method::GUE_V4, F::IN_IP, length, real.tunnel_port(), None, || 0, entropy);
+            put_v4::<F>(ctx, real, &shim, entropy, at)?;
+        }
         _ if !is_tunnel(by) => return Err(Verdict::Internal),
         _ if !fits(by) => return Err(Verdict::TooBig),
         _ => {

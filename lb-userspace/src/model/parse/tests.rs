@@ -56,12 +56,16 @@ const ROWS: &[Row] = &[
     ),
     (
         "words",
-        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"icmp\"\nscheduler = \"sed\"\nmethod = \"nat\"\n\
+        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"icmp\"\nscheduler = \"sed\"\nmethod = \"masq\"\n\
          on_real_down = \"close\"\nflags = [\"sh-port\", \"sh-ports\", 1]\n",
         &[
             (3, "service[0].protocol", "unknown protocol \"icmp\"; one of tcp, udp, sctp"),
             (4, "service[0].scheduler", "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh"),
-            (5, "service[0].method", "forwarding method nat is not in this version"),
+            (
+                5,
+                "service[0].method",
+                "forwarding method masq is not in this version; one of direct, tunnel, gue, gre, nat",
+            ),
             (6, "service[0].on_real_down", "unknown on_real_down policy \"close\"; one of keep, drop, reschedule"),
             (7, "service[0].flags[1]", "unknown scheduler flag \"sh-ports\""),
             (7, "service[0].flags[2]", "expected a string, found an integer"),
