@@ -2,7 +2,7 @@
 
 use lb_common::abi::real::Real;
 use lb_common::abi::service::scheduler::{MH, RR};
-use lb_tests::director::{GRE, GUE, direct, through, tunnel};
+use lb_tests::director::{GRE, GUE, direct, full_nat, nat, through, tunnel};
 use lb_tests::packet::{ACK, Packet, SYN};
 
 /// What is measured.
@@ -30,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) scheduler: u8,
     /// UDP instead of TCP.
     is_udp: bool,
+    /// Answers of the reals instead of packets of the clients.
+    is_answer: bool,
     /// To an address that is no VIP.
     is_foreign: bool,
 }
@@ -45,7 +47,19 @@ impl Case {
         subject: Subject,
         flows: u32,
     ) -> Self {
-        Self { name, method, is_v6: false, flows, subject, program, scheduler: RR, is_udp: false, is_foreign: false }
+        let scheduler = RR;
+        Self {
+            name,
+            method,
+            is_v6: false,
+            flows,
+            subject,
+            program,
+            scheduler,
+            is_udp: false,
+            is_answer: false,
+            is_foreign: false,
+        }
     }
 
     pub(crate) const fn family(&self) -> &'static str {
@@ -66,7 +80,34 @@ impl Case {
     }
 
     pub(crate) fn is_tunnel(&self) -> bool {
-        self.method != "direct" && self.method != "-"
+        self.method != "direct" && self.method != "-" && !self.is_translated()
+    }
+
+    pub(crate) fn is_translated(&self) -> bool {
+        matches!(self.method, "nat" | "fullnat")
+    }
+
+    /// The program that its connections begin by.
+    pub(crate) fn filler(&self) -> String {
+        if self.is_answer { self.program_named("xvs_learn") } else { self.program() }
+    }
+
+    /// The wrapper around nothing that it is compared with.
+    pub(crate) fn harness(&self) -> String {
+        self.program_named(match (self.is_translated(), self.is_answer) {
+            (false, _) => "empty",
+            (true, false) => "empty_to_real",
+            (true, true) => "empty_answer",
+        })
+    }
+
+    /// Right shift from jiffies to ticks: about a second; longer than the benchmark where no packet is to be the first of its second.
+    pub(crate) fn tick_shift(&self) -> u32 {
+        if self.name.ends_with("-steady") { 20 } else { 8 }
+    }
+
+    pub(crate) const fn is_answer(&self) -> bool {
+        self.is_answer
     }
 
     /// Text of its service.
@@ -81,7 +122,7 @@ impl Case {
 
     /// Its reals: 16, so that not all packets go to one line of the tables.
     pub(crate) fn reals(&self) -> Vec<Real> {
-        let outer_v6 = self.method == "ip6ip6" || (self.method == "direct" && self.is_v6);
+        let outer_v6 = self.method == "ip6ip6" || (!self.is_tunnel() && self.is_v6);
         (1..=16)
             .map(|number| {
                 let at = if outer_v6 { format!("[fd00::1:{number:x}]:80") } else { format!("10.0.1.{number}:80") };
@@ -90,7 +131,12 @@ impl Case {
                     (true, false) => tunnel(&at, number, "172.16.0.1"),
                     (true, true) => tunnel(&at, number, "fd16::1"),
                 };
+                // Another port than the service's.
+                let other_port =
+                    || if outer_v6 { format!("[fd00::1:{number:x}]:8080") } else { format!("10.0.1.{number}:8080") };
                 match self.method {
+                    "nat" => nat(&other_port(), number),
+                    "fullnat" => full_nat(&other_port(), number, 0),
                     "gue" => through(real, GUE, false),
                     "gue-checksum" => through(real, GUE, true),
                     "gre" => through(real, GRE, false),
@@ -136,6 +182,28 @@ pub(crate) fn all() -> Vec<Case> {
         ("ip6ip6", true),
     ] {
         cases.extend(FLOWS.map(|flows| Case { is_v6, ..Case::new("xvs-tcp", method, "xvs", Known, flows) }));
+    }
+    for is_v6 in [false, true] {
+        for method in ["nat", "fullnat"] {
+            for (name, program, is_answer) in
+                [("xvs-tcp", "xvs_to_real", false), ("xvs-tcp-answer", "xvs_answer", true)]
+            {
+                cases.extend(FLOWS.map(|flows| Case {
+                    is_v6,
+                    is_answer,
+                    ..Case::new(name, method, program, Known, flows)
+                }));
+            }
+        }
+    }
+    for (name, method, program, is_answer) in [
+        ("xvs-tcp-steady", "direct", "xvs", false),
+        ("xvs-tcp-steady", "nat", "xvs_to_real", false),
+        ("xvs-answer-steady", "nat", "xvs_answer", true),
+        ("xvs-tcp-steady", "fullnat", "xvs_to_real", false),
+        ("xvs-answer-steady", "fullnat", "xvs_answer", true),
+    ] {
+        cases.push(Case { is_answer, ..Case::new(name, method, program, Known, 1 << 20) });
     }
     cases.extend(FLOWS.map(|flows| Case { is_udp: true, ..Case::new("xvs-udp", "direct", "xvs", Known, flows) }));
     for (name, scheduler) in [("xvs-new-rr", RR), ("xvs-new-mh", MH)] {

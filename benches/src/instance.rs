@@ -14,6 +14,7 @@ use lb_common::algo::ring::{RingMember, maglev};
 use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
 use lb_userspace::dataplane::loader::parse_over;
+use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
@@ -43,20 +44,27 @@ impl Instance {
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
-            tick_shift: 8,
+            tick_shift: case.tick_shift(),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
             timeouts: DEFAULT_TIMEOUTS,
+            replies: u64::from(case.is_translated()),
             ..Settings::default()
         };
         let usual = if case.subject == Subject::Baseline { (case.flows * 2).max(16384) } else { 2 };
         let memory = Memory::unpinned(&geometry)?;
-        let sizes = [("USUAL_CONNECTIONS", usual)];
+        let answers = if case.is_answer() { case.flows } else { 1 };
+        let sizes = [("USUAL_CONNECTIONS", usual), ("ENDS", answers)];
         let mut object = parse_over(objects::BENCH, &memory, &geometry, &settings, &sizes)?;
         let mut tables = Tables::adopt(&memory, geometry)?;
         tables.set_settings(&settings);
         let instructions = load(&mut object, &case.program())?;
-        load(&mut object, &case.program_named("empty"))?;
-        load(&mut object, &case.program_named("longer"))?;
+        load(&mut object, &case.harness())?;
+        if case.is_tunnel() {
+            load(&mut object, &case.program_named("longer"))?;
+        }
+        if case.is_answer() {
+            load(&mut object, &case.filler())?;
+        }
         let mut instance = Self { case: case.clone(), object, tables, instructions };
         instance.set_flows()?;
         match case.subject {
@@ -102,6 +110,7 @@ impl Instance {
 
     /// The service with its reals; its flows by the path that real ones take: a SYN, then an ACK.
     fn fill_director(&mut self) -> anyhow::Result<()> {
+        self.set_locals();
         let key = self.case.service().parse().map_err(|error| anyhow::anyhow!("{error}"))?;
         self.tables.add_service(key)?;
         let reals: Vec<_> =
@@ -119,7 +128,7 @@ impl Instance {
             let round = self.case.flows.div_ceil(PACKETS);
             for flags in [SYN, ACK] {
                 let frame = self.case.frame(flags);
-                self.run(&self.case.program(), &frame, round)?;
+                self.run(&self.case.filler(), &frame, round)?;
             }
             // At a load of one half some flows find both their buckets full (0.4 % by simulation, README.md).
             let missing = u64::from(self.case.flows) - self.used();
@@ -131,6 +140,18 @@ impl Instance {
             );
         }
         Ok(())
+    }
+
+    /// What full NAT sends from: 16 addresses, so that a real has a million ends.
+    fn set_locals(&mut self) {
+        let locals: Vec<_> = (1..=16)
+            .flat_map(|number| [format!("10.0.2.{number}"), format!("fd00::2:{number:x}")])
+            .map(|address| LocalAddress {
+                address: address.parse().expect("an address"),
+                ports: "1024-65535".parse().expect("ports"),
+            })
+            .collect();
+        self.tables.set_locals(&locals);
     }
 
     /// Nanoseconds a packet of one repetition, harness included.
@@ -149,7 +170,7 @@ impl Instance {
     /// the outer header.
     pub(crate) fn measure_harness(&mut self) -> anyhow::Result<f64> {
         let frame = self.case.measured_frame();
-        let empty = self.run(&self.case.program_named("empty"), &frame, LEAST / PACKETS)?;
+        let empty = self.run(&self.case.harness(), &frame, LEAST / PACKETS)?;
         if !self.case.is_tunnel() {
             return Ok(empty);
         }
@@ -184,14 +205,24 @@ impl Instance {
         let expected = match self.case.method {
             "-" => Verdict::NotAService,
             "direct" => Verdict::Direct,
+            "nat" | "fullnat" => Verdict::Nat,
             _ => Verdict::Tunnel,
         };
+        let is_expected = |verdict| verdict == expected || (self.case.is_answer() && verdict == Verdict::Reply);
         let all: u64 = self.tables.verdicts().iter().map(|(_, packets)| packets).sum();
         for (verdict, packets) in self.tables.verdicts() {
             // Flows that found no place, as said above.
-            let is_rare = matches!(verdict, Verdict::TableFull | Verdict::MissNotSyn) && packets * 100 <= all;
+            let is_rare = packets * 100 <= all
+                && matches!(
+                    verdict,
+                    Verdict::TableFull
+                        | Verdict::MissNotSyn
+                        | Verdict::NatFull
+                        | Verdict::NatSpent
+                        | Verdict::NotAService
+                );
             anyhow::ensure!(
-                packets == 0 || verdict == expected || is_rare,
+                packets == 0 || is_expected(verdict) || is_rare,
                 "{}: {packets} packets of {all} ended as {verdict:?}",
                 self.case.title()
             );

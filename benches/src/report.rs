@@ -42,6 +42,30 @@ pub(crate) fn ratios(rows: &[Row]) -> String {
         );
         text.push_str(&verdict(ratio, target));
     }
+    for (what, ours, than, target) in [
+        ("NAT", ("xvs-tcp", "nat"), "direct", 2.0),
+        ("NAT, answers", ("xvs-tcp-answer", "nat"), "direct", 2.0),
+        ("full NAT", ("xvs-tcp", "fullnat"), "direct", 2.0),
+        ("full NAT, answers", ("xvs-tcp-answer", "fullnat"), "direct", 2.0),
+        ("GUE", ("xvs-tcp", "gue"), "ipip", 1.3),
+    ] {
+        for family in ["ipv4", "ipv6"] {
+            for (flows, steady) in [(1, ""), (8192, ""), (1 << 20, ""), (1 << 20, "-steady")] {
+                let name = if steady.is_empty() { ours.0.to_owned() } else { ours.0.replace("-tcp-", "-") + steady };
+                let base = format!("xvs-tcp{steady}");
+                let (Some(ns), Some(base)) = (find(&name, family, ours.1, flows), find(&base, family, than, flows))
+                else {
+                    continue;
+                };
+                let ratio = ns / base;
+                let _ = write!(
+                    text,
+                    "{what}, {family} TCP, {flows} flows{steady}: {ns:.1} / {base:.1} ns = {ratio:.2} of {than}"
+                );
+                text.push_str(&verdict(ratio, Some(target)));
+            }
+        }
+    }
     if let Some(ns) = find("xvs-no-service", "ipv4", "-", 1) {
         let _ = write!(text, "packet for no service: {ns:.1} ns");
         text.push_str(&verdict(ns, Some(10.0)));

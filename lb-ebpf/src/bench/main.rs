@@ -14,6 +14,7 @@ mod maps;
 mod pipeline;
 #[path = "../director/stage/mod.rs"]
 mod stage;
+mod translated;
 mod wrap;
 
 use aya_ebpf::bindings::xdp_md;
@@ -58,6 +59,38 @@ cases! {
     case_usual(ctx) { baseline::usual(ctx) } => usual_v4 usual_v6;
     /// The director.
     case_xvs(ctx) { pipeline::run(ctx) } => xvs_v4 xvs_v6;
+}
+
+/// More programs of a case, in wrappers of address translation.
+macro_rules! translated {
+    ($($(#[$doc:meta])* $wrapper:ident($case:ident) => $v4:ident $v6:ident;)*) => {$(
+        $(#[$doc])*
+        #[xdp]
+        #[inline(always)]
+        pub fn $v4(ctx: XdpContext) -> u32 {
+            translated::$wrapper::<false>(ctx.ctx, $case)
+        }
+
+        $(#[$doc])*
+        #[xdp]
+        #[inline(always)]
+        pub fn $v6(ctx: XdpContext) -> u32 {
+            translated::$wrapper::<true>(ctx.ctx, $case)
+        }
+    )*};
+}
+
+translated! {
+    /// The director, packets of clients.
+    to_real(case_xvs) => xvs_to_real_v4 xvs_to_real_v6;
+    /// The same, for the connections' first packets.
+    learn(case_xvs) => xvs_learn_v4 xvs_learn_v6;
+    /// The director, answers of reals.
+    answer(case_xvs) => xvs_answer_v4 xvs_answer_v6;
+    /// What both are compared with.
+    to_real(case_empty) => empty_to_real_v4 empty_to_real_v6;
+    /// As above.
+    answer(case_empty) => empty_answer_v4 empty_answer_v6;
 }
 
 #[panic_handler]

@@ -9,7 +9,7 @@ use lb_ebpf::helpers;
 use lb_ebpf::packet::Frame;
 
 /// Packets a run of the program; the kernel tells whole nanoseconds a run.
-const PACKETS: u32 = 8;
+pub(crate) const PACKETS: u32 = 8;
 /// A frame's length: 54 bytes of headers and padding for IPv4, as much as there is for IPv6.
 const LENGTH: [usize; 2] = [64, 74];
 
@@ -36,9 +36,9 @@ pub(crate) fn run<const V6: bool>(ctx: *mut xdp_md, case: extern "C" fn(*mut xdp
 }
 
 /// A generator of full period for every power of two (Knuth: multiplier 1 modulo 4, odd increment): each flow once a round, in an
-/// order that has nothing to do with the order they were inserted in.
+/// order that has nothing to do with the order they were inserted in. Returns its number.
 #[inline(always)]
-fn next_flow<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
+pub(crate) fn next_flow<const V6: bool>(ctx: *mut xdp_md) -> Option<u32> {
     let flows = FLOWS.get_ptr_mut(0)?;
     // SAFETY: the map's only value; one CPU runs the benchmark.
     let flow = unsafe {
@@ -54,19 +54,20 @@ fn next_flow<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
     let ports = (((0x4000 | (flow & 0xfff)) << 16) | 80).to_be();
     if V6 {
         let view = frame.view::<74>(0)?;
-        view.set_u32::<34>(address);
+        // With the four bytes before it, zeros: the parser loads eight.
+        view.set_u64::<30>(u64::from(address) << 32);
         view.set_u32::<54>(ports);
     } else {
         let view = frame.view::<64>(0)?;
         view.set_u32::<26>(address);
         view.set_u32::<34>(ports);
     }
-    Some(())
+    Some(flow)
 }
 
 /// Cuts off what the case put in front, and writes the Ethernet header anew behind it.
 #[inline(always)]
-fn restore<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
+pub(crate) fn restore<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
     let added = frame(ctx).remaining(0).wrapping_sub(LENGTH[usize::from(V6)]);
     if added == 0 {
         return Some(());
