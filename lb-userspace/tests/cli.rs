@@ -26,9 +26,9 @@ fn services_are_added_changed_listed_and_removed() {
     );
     daemon.xvs(&["service", "add", "udp://[fd00::1]:53", "-m", "tunnel", "--on-real-down", "drop"]).good();
     let expected = "\
-SERVICE             SCHEDULER  FLAGS                METHOD  ON DOWN  REALS  ACTIVE  INACTIVE  CONNECTIONS  PACKETS  BYTES  REPLIES  REPLY BYTES
-tcp://10.0.0.1:80   sh         sh-port,sh-fallback  direct  keep         0       1         2            3       40   5000       38        70000
-udp://[fd00::1]:53  wlc        -                    tunnel  drop         0       1         2            3       40   5000       38        70000
+SERVICE             SCHEDULER  FLAGS                METHOD  ON DOWN  HELPER  REALS  ACTIVE  INACTIVE  CONNECTIONS  PACKETS  BYTES  REPLIES  REPLY BYTES
+tcp://10.0.0.1:80   sh         sh-port,sh-fallback  direct  keep     -           0       1         2            3       40   5000       38        70000
+udp://[fd00::1]:53  wlc        -                    tunnel  drop     -           0       1         2            3       40   5000       38        70000
 ";
     assert_eq!(daemon.xvs(&["service", "list"]).good(), expected);
     let listed = daemon.xvs(&["service", "ls", "10.0.0.1:80", "-o", "json"]).good();
