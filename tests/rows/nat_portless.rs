@@ -38,7 +38,7 @@ fn fragment(packet: Packet, is_v6: bool, id: u16, offset: u16, more: bool) -> Pa
         let (word, id) = ((offset | u16::from(more)).to_be_bytes(), id.to_be_bytes());
         packet.extension(44, &[0, word[0], word[1], 0, 0, id[0], id[1]])
     } else {
-        packet.identification(id).fragment_word(offset / 8 | u16::from(more) << 13)
+        packet.identification(id).fragment_word((offset / 8) | u16::from(more) << 13)
     }
 }
 

@@ -112,6 +112,9 @@ fn from_init_to_close_by_either_side() {
     }
 }
 
+/// A state, a way into it, and what each chunk makes of it: from the client, from the real.
+type Line = (State, Vec<(bool, u8)>, [State; 10], [State; 10]);
+
 /// Lines of IPVS's tables for states of an ordinary life: what each chunk makes of them, from the client and from the real.
 #[test]
 fn every_state_of_an_ordinary_life_against_every_chunk() {
@@ -124,7 +127,7 @@ fn every_state_of_an_ordinary_life_against_every_chunk() {
         [DATA, INIT, INIT_ACK, COOKIE_ECHO, COOKIE_ACK, SHUTDOWN, SHUTDOWN_ACK, SHUTDOWN_COMPLETE, ERROR, ABORT];
     let open = [(OUT, INIT_ACK), (IN, COOKIE_ECHO), (OUT, COOKIE_ACK)];
     let with = |more: &[(bool, u8)]| [&open[..], more].concat();
-    let table: [(State, Vec<(bool, u8)>, [State; 10], [State; 10]); 7] = [
+    let table: [Line; 7] = [
         (I1, vec![], [I1, IT, CW, IT, I1, I1, IT, CL, I1, CL], [I1, CW, CS, CE, ES, SS, SA, I1, CL, RJ]),
         (CS, open[..1].to_vec(), [CS, CS, CS, CR, CS, CS, CS, CS, CS, CL], [CS, CW, CS, CE, ES, SS, SA, CS, CL, CL]),
         (CR, open[..2].to_vec(), [CR, CR, CR, CR, CR, CR, CR, CR, CR, CL], [CR, CW, CR, CE, ES, SS, SA, CR, CL, CL]),
@@ -206,7 +209,7 @@ fn fragments() {
                     let word = (offset | u16::from(more)).to_be_bytes();
                     packet.extension(44, &[0, word[0], word[1], 0, 0, 0, 7])
                 } else {
-                    packet.identification(7).fragment_word(offset / 8 | u16::from(more) << 13)
+                    packet.identification(7).fragment_word((offset / 8) | u16::from(more) << 13)
                 }
             };
             let packet = || {

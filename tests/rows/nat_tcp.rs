@@ -16,9 +16,12 @@ const IN: bool = false;
 /// From the real.
 const OUT: bool = true;
 
+/// A state, a way into it, and what each kind of segment makes of it.
+type Line = (State, &'static [(bool, u8)], [State; 4], [State; 4]);
+
 /// Ways into the states that can be reached, and what a packet with SYN, FIN, ACK and RST makes of each: from the client, from the real.
 /// A bare SYN of the client in FIN_WAIT, TIME_WAIT and CLOSE begins a new connection, which is in SYN_RECV, too.
-const TABLE: [(State, &[(bool, u8)], [State; 4], [State; 4]); 7] = [
+const TABLE: [Line; 7] = [
     (SynRecv, &[], [SynRecv, TimeWait, Established, SynRecv], [SynRecv, TimeWait, Established, Close]),
     (
         Established,
