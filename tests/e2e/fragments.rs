@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use lb_lab::Plan;
 use lb_lab::plan::{self, BACK, DIRECTOR_NUMBER, Family};
 use lb_tests::packet::Packet;
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::echo::Server;
@@ -106,9 +108,7 @@ fn all_orders(stage: &Stage, method: &str, family: Family, outer: Family, number
             let parts = fragments(local, target, *number);
             assert_eq!(parts.len(), order.len());
             let before = (stage.verdict("fragment-early"), stage.stats().early_fragments);
-            for part in order {
-                raw.send_to(&parts[part], &to).unwrap();
-            }
+            send_in_order(&raw, &to, order.map(|part| &parts[part][..]));
             assert!(answered(&socket, *number), "{method}: datagram {number}, fragments {name}");
             assert_eq!(stage.verdict("fragment-early") - before.0, early, "{name}");
             wait("the fragments that were held", || {
@@ -125,6 +125,20 @@ fn all_orders(stage: &Stage, method: &str, family: Family, outer: Family, number
             outer.as_str()
         );
     }
+}
+
+/// From one CPU: each has a queue of its own into the network, and what moves from one to another overtakes.
+fn send_in_order<const N: usize>(raw: &Socket, to: &SockAddr, parts: [&[u8]; N]) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut here = CpuSet::new();
+            here.set(sched_getcpu().unwrap()).unwrap();
+            sched_setaffinity(Pid::from_raw(0), &here).unwrap();
+            for part in parts {
+                raw.send_to(part, to).unwrap();
+            }
+        });
+    });
 }
 
 /// The reals' links are longer than the client's, to leave room for tunnels. Their answers keep to what the client takes, whether they go

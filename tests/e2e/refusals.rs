@@ -38,7 +38,7 @@ address = \"10.77.0.100:80\"
 address = \"10.77.0.101:99999\"
 [[service]]
 address = \"127.0.0.1:80\"
-method = \"nat\"
+method = \"masq\"
 ";
 const PROBLEMS: [(usize, &str, &str); 12] = [
     (3, "director.slopy_tcp", "unknown key; did you mean sloppy_tcp?"),
@@ -52,7 +52,7 @@ const PROBLEMS: [(usize, &str, &str); 12] = [
     (20, "service[1].address", "service tcp://10.77.0.100:80 is there already, as service[0] (line 6)"),
     (22, "service[2].address", "99999"),
     (24, "service[3].address", "127.0.0.1 is a loopback address"),
-    (25, "service[3].method", "forwarding method nat is not in this version"),
+    (25, "service[3].method", "forwarding method masq is not in this version"),
 ];
 
 fn text(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ use lb_common::table::{self, Found, Slot};
 use lb_common::wire::parse::Flow;
 
 use super::nat;
+use super::tie::Occasion;
 use super::tunnel::Stand;
 use crate::family::{Family, SlotOf};
 use crate::maps::reals::{self, Chosen};
@@ -97,13 +98,13 @@ fn advance<F: Family>(
     } else {
         state::next(protocol, Direction::InputOnly, state, event)
     };
-    let moves_on = next as u8 != state as u8 || found.meta.last_seen() != now;
-    if moves_on {
+    let last_seen = found.meta.last_seen();
+    if next as u8 != state as u8 || last_seen != now {
         update::<F>(found, state, next, now);
     }
-    // A draining real's packets all come here, and the kernel's routes need not be asked for each; what a SYN announces is always cut.
-    if is_translated && (moves_on || state::is_opening(protocol, event)) {
-        nat::tie(ctx, stand, false)?;
+    if is_translated {
+        let occasion = Occasion::known([state, next], event, [last_seen, now], flow.transport.ports);
+        nat::tie(ctx, stand, occasion)?;
     }
     Ok(Some(real))
 }

@@ -15,7 +15,7 @@ use lb_ebpf::helpers;
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
-use super::tie::{TIED, xvs_tie};
+use super::tie::{Occasion, TIED, xvs_tie};
 use super::tunnel::Stand;
 use super::{account, cross, forward, fragment, full_nat, packet, toa};
 use crate::family::{Family, V4, V6};
@@ -224,11 +224,10 @@ pub(crate) fn segment_limit(record: RecordAt, mtu: u32, client_is_v6: bool) -> u
     if options & option::TOA != 0 { limit.saturating_sub(toa::MAX_LENGTH) } else { limit }
 }
 
-/// Makes sure that answers of the connection's real find back. `is_new`: the connection has just been begun and is given up if they
-/// would not.
+/// Makes sure that answers of the connection's real find back.
 #[inline(always)]
-pub(crate) fn tie(ctx: *mut xdp_md, stand: Stand, is_new: bool) -> Result<(), Verdict> {
-    match xvs_tie(ctx, stand.0, u64::from(is_new)) {
+pub(crate) fn tie(ctx: *mut xdp_md, stand: Stand, occasion: Occasion) -> Result<(), Verdict> {
+    match xvs_tie(ctx, stand.0, occasion.0) {
         TIED => Ok(()),
         number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
     }

@@ -13,6 +13,7 @@ use lb_common::table::{self, Claimed, Slot};
 use lb_common::wire::parse::Flow;
 
 use super::connection::{self, Place};
+use super::tie::Occasion;
 use super::tunnel::Stand;
 use super::{nat, packet};
 use crate::family::{Family, V4, V6};
@@ -47,7 +48,7 @@ pub(crate) fn new_connection<F: Family>(
                     // It has left no entry, and without one there is nothing to translate by.
                     return Err(Verdict::MissNotSyn);
                 }
-                nat::tie(ctx, stand, true)?;
+                nat::tie(ctx, stand, Occasion::NEW)?;
             }
             Ok(real)
         }
