@@ -54,6 +54,10 @@ pub enum State {
     SynAck = 10,
     /// A UDP flow.
     Udp = 11,
+    /// No connection but the real that a client is to have (IPVS's persistence templates), and no connection made by it was open yet.
+    Template = 12,
+    /// A template that has had an open connection.
+    TemplateAssured = 13,
     /// SCTP: the client's first INIT was sent on.
     SctpInit1 = 18,
     /// SCTP: the client has sent INIT once more.
@@ -99,8 +103,8 @@ pub const STATE_NAMES: [&str; STATES] = [
     "LISTEN",
     "SYNACK",
     "UDP",
-    "?",
-    "?",
+    "NONE",
+    "ASSURED",
     "?",
     "?",
     "?",
@@ -144,6 +148,8 @@ impl State {
             9 => Self::Listen,
             10 => Self::SynAck,
             11 => Self::Udp,
+            12 => Self::Template,
+            13 => Self::TemplateAssured,
             18 => Self::SctpInit1,
             19 => Self::SctpInit,
             20 => Self::SctpCookieSent,
@@ -158,6 +164,12 @@ impl State {
             29 => Self::SctpClosed,
             _ => Self::Busy,
         }
+    }
+
+    /// It is a client's template: it counts as no connection of its real.
+    #[inline(always)]
+    pub const fn is_template(self) -> bool {
+        matches!(self, Self::Template | Self::TemplateAssured)
     }
 
     /// The word that listings print.

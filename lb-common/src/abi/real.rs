@@ -40,6 +40,8 @@ pub mod option {
     pub const CLAMP: u8 = 2;
     /// NAT: packets of its connections go through the daemon, in both directions (FTP's control connections).
     pub const HELPER: u8 = 4;
+    /// It has an upper threshold of connections ([`super::Capacity`]).
+    pub const LIMITED: u8 = 8;
 }
 
 /// What happens to packets of connections that lead to this real. Numbers in [`Real::disposition`].
@@ -56,6 +58,8 @@ pub mod disposition {
     pub const UNRESOLVED: u8 = 4;
     /// Takes no new connections: what it has is sent on, but a handshake that the client begins again goes elsewhere.
     pub const DRAIN: u8 = 5;
+    /// Failed its check, and the service keeps its connections: as [`DRAIN`], but no template leads a client here.
+    pub const KEEP: u8 = 6;
 }
 
 /// A real server. User space changes it by whole aligned 8-byte stores: a new destination MAC is one of them. The first twelve bytes are
@@ -103,7 +107,36 @@ pub mod family {
     pub const V6: u8 = 6;
 }
 
-/// Connections of a real: active in the low 32 bits, inactive in the high ones, changed by one atomic addition.
+/// What new connections a real may get, beside its value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Its effective weight in its service, as its member has it; 0 when it has none.
+    pub weight: u32,
+    /// Connections, active and inactive, from which on it is overloaded; 0: never (IPVS `u_threshold`).
+    pub upper: u32,
+    /// Connections below which it is no longer; 0: three quarters of the upper threshold (IPVS `l_threshold`).
+    pub lower: u32,
+    /// The last weight above 0: what mh's ring is built with (IPVS `last_weight`).
+    pub last_weight: u32,
+}
+
+impl Capacity {
+    /// Whether a real is overloaded after its connections have grown to `total` (IPVS `ip_vs_bind_dest`).
+    #[inline(always)]
+    pub const fn is_reached(self, total: u64) -> bool {
+        self.upper != 0 && total >= self.upper as u64
+    }
+
+    /// Whether it is no longer, after they have fallen to `total` (IPVS `ip_vs_unbind_dest`).
+    #[inline(always)]
+    pub const fn is_relieved(self, total: u64) -> bool {
+        if self.lower != 0 { total < self.lower as u64 } else { total * 4 < self.upper as u64 * 3 || self.upper == 0 }
+    }
+}
+
+/// Connections of a real: active in the low 32 bits, inactive in the next 31, changed by one atomic addition; the highest bit says that
+/// it is overloaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load(pub u64);
 
@@ -123,7 +156,22 @@ impl Load {
     /// All others.
     #[inline(always)]
     pub const fn inactive(self) -> u32 {
-        (self.0 >> 32) as u32
+        ((self.0 & !Self::OVERLOADED) >> 32) as u32
+    }
+
+    /// The bit of a real that has reached its upper threshold, and not fallen below its lower one since.
+    pub const OVERLOADED: u64 = 1 << 63;
+
+    /// [`Load::OVERLOADED`].
+    #[inline(always)]
+    pub const fn is_overloaded(self) -> bool {
+        self.0 & Self::OVERLOADED != 0
+    }
+
+    /// All connections.
+    #[inline(always)]
+    pub const fn total(self) -> u64 {
+        self.active() as u64 + self.inactive() as u64
     }
 
     /// IPVS's measure in current kernels: `active * 256 + (active + inactive)`.
@@ -133,4 +181,31 @@ impl Load {
     }
 }
 
-const _: () = assert!(size_of::<Real>() == 64);
+const _: () = assert!(size_of::<Real>() == 64 && size_of::<Capacity>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_leave_the_overload_bit_alone() {
+        let mut load = Load::OVERLOADED;
+        for _ in 0..3 {
+            load = load.wrapping_add(Load::unit(false));
+        }
+        load = load.wrapping_add(Load::unit(true)).wrapping_sub(Load::unit(false));
+        let seen = Load(load);
+        assert_eq!((seen.active(), seen.inactive(), seen.total(), seen.is_overloaded()), (1, 2, 3, true));
+        assert_eq!(seen.overhead(), 256 + 3);
+    }
+
+    #[test]
+    fn thresholds_have_ipvs_hysteresis() {
+        let both = Capacity { upper: 3, lower: 2, ..Capacity::default() };
+        assert_eq!([2, 3, 4].map(|total| both.is_reached(total)), [false, true, true]);
+        assert_eq!([1, 2, 3].map(|total| both.is_relieved(total)), [true, false, false]);
+        let upper = Capacity { upper: 8, ..Capacity::default() };
+        assert_eq!([5, 6, 7].map(|total| upper.is_relieved(total)), [true, false, false]);
+        assert!(!Capacity::default().is_reached(1 << 20) && Capacity::default().is_relieved(1 << 20));
+    }
+}

@@ -115,6 +115,22 @@ pub mod scheduler {
     pub const SH: u8 = 4;
     /// Maglev hashing.
     pub const MH: u8 = 5;
+    /// Shortest expected delay.
+    pub const SED: u8 = 6;
+    /// Never queue.
+    pub const NQ: u8 = 7;
+    /// Destination hashing.
+    pub const DH: u8 = 8;
+    /// Weighted failover.
+    pub const FO: u8 = 9;
+    /// Weighted overflow.
+    pub const OVF: u8 = 10;
+    /// Locality-based least connection.
+    pub const LBLC: u8 = 11;
+    /// The same with replication.
+    pub const LBLCR: u8 = 12;
+    /// Weighted power of two choices.
+    pub const TWOS: u8 = 13;
 }
 
 /// Bits of [`Config::flags`].
@@ -125,6 +141,14 @@ pub mod flag {
     pub const FALLBACK: u8 = 2;
     /// Connections are made by the daemon, which gets what would begin one (FTP's data connections).
     pub const HELPER: u8 = 4;
+    /// Each packet is scheduled by itself and leaves no connection (IPVS's `ops`): UDP's only.
+    pub const ONE_PACKET: u8 = 8;
+    /// UDP connections count as active for the scheduler. IPVS counts them as inactive, and sed, nq and ovf do not see them.
+    pub const UDP_ACTIVE: u8 = 16;
+    /// A client stays with its real ([`Config::netmask`]).
+    pub const PERSISTENT: u8 = 32;
+    /// A client's template is for all ports: the service has any, or is a mark, or FTP's.
+    pub const ANY_PORT: u8 = 64;
 }
 
 /// A service's configuration: read for new connections only, never changed once a service address points to it.
@@ -151,8 +175,16 @@ pub struct Config {
     pub scheduler: u8,
     /// [`flag`].
     pub flags: u8,
+    /// Persistence: leading bits of a client's address that tell it from others.
+    pub netmask: u8,
     /// Zero.
-    pub reserved: [u8; 26],
+    pub reserved: [u8; 5],
+    /// Number under which the service's cursor, templates and remembered destinations are kept. Its addresses may have other ones.
+    pub group: u32,
+    /// Persistence: ticks that a template is kept. For the daemon, as are the next ones.
+    pub persistence: u32,
+    /// Ticks until an idle connection of TCP, TCP after a FIN, and UDP is forgotten; 0: the director's.
+    pub timeouts: [u32; 3],
     /// Zero: a number that the verifier does not know ([`crate::sched::Pool::zero`]).
     pub zero: u32,
 }
@@ -161,13 +193,28 @@ pub struct Config {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Member {
-    /// Real number.
+    /// Real number, and [`Member::LIMITED`].
     pub real: u32,
     /// Effective weight; 0 takes no new connections.
     pub weight: u32,
 }
 
 impl Member {
+    /// Beside the number: the real has an upper threshold, so that [`super::real::Load::is_overloaded`] has to be looked at.
+    pub const LIMITED: u32 = 1 << 31;
+
+    /// Real number.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.real & !Self::LIMITED
+    }
+
+    /// [`Member::LIMITED`].
+    #[inline(always)]
+    pub const fn is_limited(self) -> bool {
+        self.real & Self::LIMITED != 0
+    }
+
     /// Nobody. Loops that the kernel runs keep their find in this form: an `Option` leaves its payload unwritten, which the
     /// verifier does not let pass.
     pub const NONE: Self = Self { real: 0, weight: 0 };
@@ -189,8 +236,8 @@ pub struct Cursor {
     pub index: u32,
     /// wrr: current weight.
     pub weight: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// twos: state of its random numbers.
+    pub seed: u32,
 }
 
 impl Cursor {

@@ -12,8 +12,8 @@ pub struct Settings {
     pub jiffies_per_second: u32,
     /// Right shift that turns jiffies into ticks of about one second.
     pub tick_shift: u32,
-    /// 1: a connection may begin with any packet but RST (IPVS `sloppy_tcp`).
-    pub sloppy_tcp: u32,
+    /// [`sloppy`].
+    pub sloppy: u32,
     /// Key of the hash that picks connection buckets: random per creation, so that nobody outside can fill one bucket.
     pub hash_key: [u64; 2],
     /// Timeout by state number, in ticks.
@@ -26,8 +26,23 @@ pub struct Settings {
     pub replies: u64,
     /// Local addresses of full NAT: IPv4 ones in the lower half, IPv6 ones in the upper.
     pub locals: u64,
+    /// Which SYN on the ports of a connection that is over begins a new one: IPVS's `conn_reuse_mode`
+    /// ([`crate::algo::state::is_reuse`]).
+    pub reuse_mode: u64,
+    /// Not 0: a template whose real has weight 0 is not followed (IPVS `expire_quiescent_template`).
+    pub expire_quiescent: u64,
+    /// Not 0: some mark has address prefixes or port ranges ([`super::shapes`]), which packets without exact match are looked up by.
+    pub shapes: u64,
     /// Zero: fills up to a power of two, which tables hold values of.
-    pub reserved: [u64; 8],
+    pub reserved: [u64; 5],
+}
+
+/// Bits of [`Settings::sloppy`].
+pub mod sloppy {
+    /// A TCP connection may begin with any packet but RST (IPVS `sloppy_tcp`).
+    pub const TCP: u32 = 1;
+    /// An SCTP association may begin with any packet but ABORT (IPVS `sloppy_sctp`).
+    pub const SCTP: u32 = 2;
 }
 
 impl Settings {
@@ -42,7 +57,8 @@ impl Settings {
 pub const DEFAULT_TIMEOUTS: [u32; STATES] = [
     2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, // TCP
     300, // UDP
-    0, 0, 0, 0, 0, 0, // no state
+    360, 360, // templates, which have their service's
+    0, 0, 0, 0, // no state
     4, 61, 61, 61, 61, 61, 61, 61, 61, 61, 4, 61, // SCTP: INIT1 to CLOSED
     0, 0, // no state, and an entry being written
 ];

@@ -56,7 +56,18 @@ pub fn maglev(members: &[RingMember]) -> Vec<u16> {
     maglev_of(members, MH_SLOTS)
 }
 
-/// [`maglev`] with another prime number of slots.
+/// The primes that a Maglev ring may have slots, by IPVS's table index from 8 on (`CONFIG_IP_VS_MH_TAB_INDEX`).
+pub const MH_PRIMES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071];
+
+/// The destination-hash ring (`ip_vs_dh_reassign`): members in turn, whatever their weights.
+pub fn destination_hash(members: &[RingMember]) -> Vec<u16> {
+    if members.is_empty() {
+        return vec![RING_EMPTY; SH_SLOTS as usize];
+    }
+    (0..SH_SLOTS as usize).map(|slot| (slot % members.len()) as u16).collect()
+}
+
+/// [`maglev`] with one of [`MH_PRIMES`] slots.
 pub fn maglev_of(members: &[RingMember], slots: u32) -> Vec<u16> {
     let mut ring = vec![RING_EMPTY; slots as usize];
     let divisor = common_divisor(members.iter().map(|member| member.weight));
@@ -64,8 +75,9 @@ pub fn maglev_of(members: &[RingMember], slots: u32) -> Vec<u16> {
         return ring;
     }
     let heaviest = members.iter().map(|member| member.weight / divisor).max().unwrap_or(0);
-    // ip_vs_mh_shift_weight: weights so large that a round would fill the ring are scaled down. 12 is the table's index.
-    let shift = (32 - heaviest.leading_zeros()).saturating_sub(12 / 2);
+    // ip_vs_mh_shift_weight: weights so large that a round would fill the ring are scaled down.
+    let index = 8 + MH_PRIMES.iter().position(|prime| *prime >= slots).unwrap_or(MH_PRIMES.len() - 1) as u32;
+    let shift = (32 - heaviest.leading_zeros()).saturating_sub(index / 2);
     let mut walks: Vec<_> = members
         .iter()
         .map(|member| {
@@ -118,6 +130,25 @@ mod tests {
         assert_eq!(ring.len(), 256);
         assert_eq!(&ring[..7], &[0, 0, 1, 1, 2, 0, 0]);
         assert!(source_hash(&[]).iter().all(|&slot| slot == RING_EMPTY));
+    }
+
+    #[test]
+    fn destination_hash_goes_round_whatever_the_weights() {
+        let mut members = members(3, 2);
+        members[1].weight = 0;
+        assert_eq!(&destination_hash(&members)[..7], &[0, 1, 2, 0, 1, 2, 0]);
+        assert!(destination_hash(&[]).iter().all(|&slot| slot == RING_EMPTY));
+    }
+
+    #[test]
+    fn every_prime_makes_a_full_ring_with_all_members() {
+        for slots in MH_PRIMES {
+            let mut unequal = members(20, 1);
+            unequal[0].weight = 1000;
+            let ring = maglev_of(&unequal, slots);
+            assert_eq!(ring.len(), slots as usize);
+            assert!(shares(&ring, 20).iter().all(|&share| share > 0), "{slots}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use super::{sctp_state, tcp_state};
 use crate::abi::connection::State;
+use crate::abi::settings::sloppy;
 use crate::wire::transport::{SCTP, TCP};
 
 /// Which half of a connection a packet belongs to, and whether its director sees the other one.
@@ -51,6 +52,14 @@ pub const fn is_reuse(protocol: u8, state: State, event: u8) -> bool {
     }
 }
 
+/// Whether a connection in this state, for which [`is_reuse`] holds, is scheduled anew under IPVS's `conn_reuse_mode` `mode`: 0 never; 1 in
+/// TIME_WAIT, and SCTP's CLOSED; with 2 in it in FIN_WAIT and CLOSE, too.
+#[inline(always)]
+pub const fn may_reuse(state: State, mode: u64) -> bool {
+    let is_over = matches!(state, State::TimeWait | State::SctpClosed);
+    mode != 0 && (is_over || mode & 2 != 0)
+}
+
 /// Ends a connection at once and begins none: RST, ABORT.
 #[inline(always)]
 pub const fn is_abort(protocol: u8, event: u8) -> bool {
@@ -61,12 +70,12 @@ pub const fn is_abort(protocol: u8, event: u8) -> bool {
     }
 }
 
-/// A connection begins with this packet. `is_sloppy`: TCP's may begin with any that does not end one (IPVS's `sloppy_tcp`).
+/// A connection begins with this packet. `sloppy` ([`crate::abi::settings::sloppy`]): it may begin with any that does not end one.
 #[inline(always)]
-pub const fn may_begin(protocol: u8, event: u8, is_sloppy: bool) -> bool {
+pub const fn may_begin(protocol: u8, event: u8, sloppy: u32) -> bool {
     match protocol {
-        TCP => !is_abort(TCP, event) && (event & tcp_state::flag::SYN != 0 || is_sloppy),
-        SCTP => event == sctp_state::event::INIT,
+        TCP => !is_abort(TCP, event) && (event & tcp_state::flag::SYN != 0 || sloppy & sloppy::TCP != 0),
+        SCTP => event == sctp_state::event::INIT || (sloppy & sloppy::SCTP != 0 && !is_abort(SCTP, event)),
         _ => true,
     }
 }
@@ -135,20 +144,29 @@ mod tests {
     #[test]
     fn what_begins_a_connection() {
         for (protocol, event, sloppy, begins) in [
-            (TCP, flag::SYN, false, true),
-            (TCP, flag::SYN | flag::ACK, false, true),
-            (TCP, flag::ACK, false, false),
-            (TCP, flag::ACK, true, true),
-            (TCP, flag::RST, true, false),
-            (TCP, flag::RST | flag::SYN, false, false),
-            (UDP, 0, false, true),
-            (SCTP, event::INIT, false, true),
-            (SCTP, event::DATA, true, false),
-            (SCTP, event::COOKIE_ECHO, true, false),
-            (SCTP, event::ABORT, true, false),
+            (TCP, flag::SYN, 0, true),
+            (TCP, flag::SYN | flag::ACK, 0, true),
+            (TCP, flag::ACK, sloppy::SCTP, false),
+            (TCP, flag::ACK, sloppy::TCP, true),
+            (TCP, flag::RST, sloppy::TCP, false),
+            (TCP, flag::RST | flag::SYN, 0, false),
+            (UDP, 0, 0, true),
+            (SCTP, event::INIT, 0, true),
+            (SCTP, event::DATA, sloppy::TCP, false),
+            (SCTP, event::COOKIE_ECHO, sloppy::SCTP, true),
+            (SCTP, event::ABORT, sloppy::SCTP, false),
         ] {
             assert_eq!(may_begin(protocol, event, sloppy), begins, "protocol {protocol}, event {event:#x}");
         }
+    }
+
+    #[test]
+    fn reuse_follows_the_mode() {
+        let allowed = |state| [0, 1, 2, 3].map(|mode| may_reuse(state, mode));
+        assert_eq!(allowed(State::TimeWait), [false, true, true, true]);
+        assert_eq!(allowed(State::SctpClosed), [false, true, true, true]);
+        assert_eq!(allowed(State::FinWait), [false, false, true, true]);
+        assert_eq!(allowed(State::Close), [false, false, true, true]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ pub fn pick<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
     let mut least = !u64::from(pool.zero());
     pool.scan(config.member_count, |index| {
         let Some(member) = pool.member(index) else { return false };
-        if member.weight > 0 {
-            let overhead = pool.load(member.real).overhead();
+        if pool.is_usable(member) {
+            let overhead = pool.load(member.number()).overhead();
             if overhead < least {
                 least = overhead;
                 best = member;

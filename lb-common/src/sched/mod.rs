@@ -5,12 +5,21 @@
 //! Members stand in IPVS's list order (the server added last comes first).
 
 use crate::abi::real::Load;
-use crate::abi::service::{Config, Cursor, Member, scheduler};
+use crate::abi::service::{Config, Cursor, Member, flag, scheduler};
 
+pub mod dh;
+pub mod fo;
+pub mod lblc;
+pub mod lblcr;
 pub mod lc;
+pub mod memory;
 pub mod mh;
+pub mod nq;
+pub mod ovf;
 pub mod rr;
+pub mod sed;
 pub mod sh;
+pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
@@ -18,7 +27,7 @@ pub mod wrr;
 mod tests;
 
 /// A service's members as a scheduler sees them.
-pub trait Pool {
+pub trait Pool: memory::Memory {
     /// Member `index`; None past the end.
     fn member(&self, index: u32) -> Option<Member>;
     /// 0, which a verifier takes for any number.
@@ -32,6 +41,12 @@ pub trait Pool {
     /// What `step` compares must not begin as a constant, but be made from [`Pool::zero`]: kernels before 6.7 verify the body for the
     /// first step only, and take out branches that the first step cannot take. (Found on 6.1, where `wlc` chose the last member.)
     fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F);
+
+    /// The member may take a new connection: its weight is above 0, and it is not overloaded.
+    #[inline(always)]
+    fn is_usable(&self, member: Member) -> bool {
+        member.weight > 0 && !(member.is_limited() && self.load(member.number()).is_overloaded())
+    }
 }
 
 /// What a scheduler may know of the packet.
@@ -41,6 +56,8 @@ pub struct Client {
     pub address: u32,
     /// Client port in host order.
     pub port: u16,
+    /// Address that the client sent to, as its own.
+    pub destination: u32,
 }
 
 /// The member that takes the client's new connection; None when none may.
@@ -53,6 +70,14 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor, client: Cli
         scheduler::WLC => wlc::pick(config, pool),
         scheduler::SH => sh::pick(config, pool, client),
         scheduler::MH => mh::pick(config, pool, client),
+        scheduler::SED => sed::pick(config, pool),
+        scheduler::NQ => nq::pick(config, pool),
+        scheduler::DH => dh::pick(pool, client),
+        scheduler::FO => fo::pick(config, pool),
+        scheduler::OVF => ovf::pick(config, pool),
+        scheduler::LBLC => lblc::pick(config, pool, client),
+        scheduler::LBLCR => lblcr::pick(config, pool, client),
+        scheduler::TWOS => twos::pick(config, pool, cursor),
         _ => None,
     }
 }
@@ -61,5 +86,11 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor, client: Cli
 /// first packet.
 #[inline(always)]
 pub const fn is_stateless(config: &Config) -> bool {
-    matches!(config.scheduler, scheduler::SH | scheduler::MH)
+    matches!(config.scheduler, scheduler::SH | scheduler::MH) && config.flags & (flag::PERSISTENT | flag::ONE_PACKET) == 0
+}
+
+/// Active connections as the schedulers that look at these alone count them: with [`flag::UDP_ACTIVE`] all.
+#[inline(always)]
+const fn active(config: &Config, load: Load) -> u64 {
+    if config.flags & flag::UDP_ACTIVE != 0 { load.total() } else { load.active() as u64 }
 }

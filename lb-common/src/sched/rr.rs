@@ -1,7 +1,7 @@
-//! Round robin (`ip_vs_rr.c`): the next member with a weight above 0 after the one chosen last.
+//! Round robin (`ip_vs_rr.c`): the next usable member after the one chosen last.
 //!
-//! The cursor is a CPU's own: exact on one CPU, and each CPU goes round by itself otherwise. A changed member list sets it back to
-//! the head.
+//! The cursor is a CPU's own: exact on one CPU, and each CPU goes round by itself otherwise. When the member list changes, the daemon
+//! moves the cursors along ([`carry`]).
 
 use super::Pool;
 use crate::abi::service::{Config, Cursor, Member};
@@ -22,13 +22,24 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<M
             index = 0;
         }
         let Some(member) = pool.member(index) else { return false };
-        if member.weight > 0 {
+        if pool.is_usable(member) {
             found = member;
             return false;
         }
         index += 1;
         true
     });
-    cursor.index = index;
+    // IPVS leaves its cursor where it is when nobody may.
+    if found.weight > 0 {
+        cursor.index = index;
+    }
     found.usable()
+}
+
+/// Where a cursor stands after the member list has changed from `old` to `new`, both real numbers: still at its member, or, when that
+/// one is gone (`ip_vs_rr_del_dest`), at the nearest one before it that is not.
+pub fn carry(index: u32, old: &[u32], new: &[u32]) -> u32 {
+    let passed = old.get(..=index as usize).unwrap_or_default();
+    let kept = passed.iter().rev().find_map(|real| new.iter().position(|other| other == real));
+    kept.map_or(Cursor::HEAD, |position| position as u32)
 }

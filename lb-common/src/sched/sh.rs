@@ -13,7 +13,7 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
     let port = if config.flags & flag::PORT != 0 { client.port } else { 0 };
     let first = slot(client.address, port, 0);
     let member = pool.member(pool.ring(first)?)?;
-    if member.weight > 0 {
+    if pool.is_usable(member) {
         return Some(member);
     }
     if config.flags & flag::FALLBACK == 0 {
@@ -24,7 +24,7 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
         let offset = (step + first) % SH_SLOTS;
         let Some(index) = pool.ring(slot(client.address, port, offset)) else { return false };
         let Some(member) = pool.member(index) else { return false };
-        if member.weight > 0 {
+        if pool.is_usable(member) {
             found = member;
             return false;
         }

@@ -3,26 +3,72 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::abi::connection::SEEN_MASK;
 use crate::algo::ring::{RingMember, common_divisor, maglev, source_hash};
 
 /// A service in plain vectors; members are numbered by position.
 #[derive(Clone, Debug, Default)]
-struct Fake {
-    weights: Vec<u32>,
-    loads: Vec<(u32, u32)>,
-    ring: Vec<u16>,
+pub(super) struct Fake {
+    pub(super) weights: Vec<u32>,
+    pub(super) loads: Vec<(u32, u32)>,
+    /// Members that are overloaded.
+    pub(super) overloaded: Vec<u32>,
+    pub(super) ring: Vec<u16>,
+    pub(super) now: u32,
+    /// Remembered destinations: address, reals, when they were changed.
+    pub(super) rows: std::cell::RefCell<Vec<(u32, Vec<u32>, u32)>>,
+}
+
+impl memory::Memory for Fake {
+    type Row = usize;
+
+    fn now(&self) -> u32 {
+        self.now
+    }
+    fn find(&self, destination: u32) -> Option<usize> {
+        self.rows.borrow().iter().position(|row| row.0 == destination)
+    }
+    fn make(&self, destination: u32) -> Option<usize> {
+        self.rows.borrow_mut().push((destination, Vec::new(), self.now));
+        Some(self.rows.borrow().len() - 1)
+    }
+    fn touch(&self, _row: usize) {}
+    fn len(&self, row: usize) -> u32 {
+        self.rows.borrow()[row].1.len() as u32
+    }
+    fn real(&self, row: usize, at: u32) -> u32 {
+        self.rows.borrow()[row].1[at as usize]
+    }
+    fn set_real(&self, row: usize, at: u32, real: u32) {
+        let reals = &mut self.rows.borrow_mut()[row].1;
+        reals.resize(reals.len().max(at as usize + 1), 0);
+        reals[at as usize] = real;
+    }
+    fn set_len(&self, row: usize, len: u32) {
+        let row = &mut self.rows.borrow_mut()[row];
+        row.1.truncate(len as usize);
+        row.2 = self.now;
+    }
+    fn age(&self, row: usize) -> u32 {
+        self.now.wrapping_sub(self.rows.borrow()[row].2) & SEEN_MASK as u32
+    }
+    fn weight(&self, real: u32) -> u32 {
+        self.weights.get(real as usize).copied().unwrap_or(0)
+    }
 }
 
 impl Pool for Fake {
     fn member(&self, index: u32) -> Option<Member> {
-        self.weights.get(index as usize).map(|&weight| Member { real: index, weight })
+        let limited = if self.overloaded.is_empty() { 0 } else { Member::LIMITED };
+        self.weights.get(index as usize).map(|&weight| Member { real: index | limited, weight })
     }
     fn zero(&self) -> u32 {
         0
     }
     fn load(&self, real: u32) -> Load {
         let (active, inactive) = self.loads[real as usize];
-        Load(u64::from(active) | (u64::from(inactive) << 32))
+        let overloaded = if self.overloaded.contains(&real) { Load::OVERLOADED } else { 0 };
+        Load(u64::from(active) | (u64::from(inactive) << 32) | overloaded)
     }
     fn ring(&self, slot: u32) -> Option<u32> {
         self.ring.get(slot as usize).map(|&slot| u32::from(slot))
@@ -47,13 +93,13 @@ fn config(scheduler: u8, weights: &[u32]) -> Config {
     }
 }
 
-const NOBODY: Client = Client { address: 0, port: 0 };
+const NOBODY: Client = Client { address: 0, port: 0, destination: 0 };
 
 fn sequence(scheduler: u8, weights: &[u32], length: usize) -> Vec<Option<u32>> {
-    let fake = Fake { weights: weights.to_vec(), loads: vec![(0, 0); weights.len()], ring: vec![] };
+    let fake = Fake { weights: weights.to_vec(), loads: vec![(0, 0); weights.len()], ring: vec![], ..Fake::default() };
     let config = config(scheduler, weights);
     let mut cursor = Cursor::default();
-    (0..length).map(|_| pick(&config, &fake, &mut cursor, NOBODY).map(|m| m.real)).collect()
+    (0..length).map(|_| pick(&config, &fake, &mut cursor, NOBODY).map(|m| m.number())).collect()
 }
 
 #[test]
@@ -76,7 +122,7 @@ fn wrr_is_the_kernels_sequence() {
 /// Recorded from the kernel: servers added as 5, 3, 2 stand as 2, 3, 5, and the first one, alone, left the current weight at 1.
 #[test]
 fn wrr_starts_like_a_service_filled_one_by_one() {
-    let fake = Fake { weights: vec![2, 3, 5], loads: vec![(0, 0); 3], ring: vec![] };
+    let fake = Fake { weights: vec![2, 3, 5], loads: vec![(0, 0); 3], ring: vec![], ..Fake::default() };
     let config = Config { weight_start: 1, ..config(scheduler::WRR, &fake.weights) };
     let mut cursor = Cursor::default();
     let picks: Vec<_> = (0..10).map(|_| pick(&config, &fake, &mut cursor, NOBODY).unwrap().real).collect();
@@ -85,7 +131,7 @@ fn wrr_starts_like_a_service_filled_one_by_one() {
 
 #[test]
 fn a_changed_list_sets_cursors_back() {
-    let fake = Fake { weights: vec![1, 1, 1], loads: vec![(0, 0); 3], ring: vec![] };
+    let fake = Fake { weights: vec![1, 1, 1], loads: vec![(0, 0); 3], ring: vec![], ..Fake::default() };
     let mut config = config(scheduler::RR, &fake.weights);
     let mut cursor = Cursor::default();
     assert_eq!(pick(&config, &fake, &mut cursor, NOBODY).unwrap().real, 0);
@@ -96,10 +142,10 @@ fn a_changed_list_sets_cursors_back() {
 
 #[test]
 fn a_cursor_beyond_the_list_is_harmless() {
-    let fake = Fake { weights: vec![1, 1], loads: vec![(0, 0); 2], ring: vec![] };
+    let fake = Fake { weights: vec![1, 1], loads: vec![(0, 0); 2], ring: vec![], ..Fake::default() };
     for kind in [scheduler::RR, scheduler::WRR] {
         let config = config(kind, &fake.weights);
-        let mut cursor = Cursor { generation: 1, index: 1_000_000, weight: 1, reserved: 0 };
+        let mut cursor = Cursor { generation: 1, index: 1_000_000, weight: 1, seed: 0 };
         assert!(pick(&config, &fake, &mut cursor, NOBODY).is_some());
     }
 }
@@ -107,9 +153,9 @@ fn a_cursor_beyond_the_list_is_harmless() {
 #[test]
 fn sh_refuses_or_falls_back_when_its_member_is_drained() {
     let members: Vec<_> = [3, 3, 3].map(|weight| RingMember { address: 0, port: 0, weight }).to_vec();
-    let mut fake = Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members) };
+    let mut fake = Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members), ..Fake::default() };
     let mut config = config(scheduler::SH, &fake.weights);
-    let client = Client { address: 0x0a00_0005, port: 1234 };
+    let client = Client { address: 0x0a00_0005, port: 1234, destination: 0 };
     let owner = pick(&config, &fake, &mut Cursor::default(), client).unwrap().real;
     fake.weights[owner as usize] = 0;
     assert_eq!(pick(&config, &fake, &mut Cursor::default(), client), None);
@@ -140,14 +186,14 @@ proptest! {
         let fake = Fake {
             weights: members.iter().map(|m| m.0).collect(),
             loads: members.iter().map(|m| (m.1, m.2)).collect(),
-            ring: vec![],
+            ..Fake::default()
         };
         let overhead = |index: usize| u64::from(members[index].1) * 256 + u64::from(members[index].1 + members[index].2);
         let usable: Vec<usize> = (0..members.len()).filter(|&i| members[i].0 > 0).collect();
 
         let lc = usable.iter().copied().min_by_key(|&i| (overhead(i), i)).map(|i| i as u32);
         let picked = pick(&config(scheduler::LC, &fake.weights), &fake, &mut Cursor::default(), NOBODY);
-        prop_assert_eq!(picked.map(|m| m.real), lc);
+        prop_assert_eq!(picked.map(|m| m.number()), lc);
 
         let mut wlc: Option<usize> = None;
         for &i in &usable {
@@ -156,18 +202,18 @@ proptest! {
             }
         }
         let picked = pick(&config(scheduler::WLC, &fake.weights), &fake, &mut Cursor::default(), NOBODY);
-        prop_assert_eq!(picked.map(|m| m.real), wlc.map(|i| i as u32));
+        prop_assert_eq!(picked.map(|m| m.number()), wlc.map(|i| i as u32));
     }
 
     #[test]
     fn hash_schedulers_depend_on_the_client_alone(address: u32, port: u16, other_port: u16) {
         let members: Vec<_> = (0..7).map(|n| RingMember { address: n, port: 80, weight: n + 1 }).collect();
         for (kind, ring) in [(scheduler::SH, source_hash(&members)), (scheduler::MH, maglev(&members))] {
-            let fake = Fake { weights: vec![1; 7], loads: vec![(0, 0); 7], ring };
-            let config = config(kind, &fake.weights);
-            let mut cursor = Cursor { generation: 9, index: 9, weight: 9, reserved: 0 };
-            let one = pick(&config, &fake, &mut cursor, Client { address, port });
-            let two = pick(&config, &fake, &mut Cursor::default(), Client { address, port: other_port });
+            let fake = Fake { weights: vec![1; 7], loads: vec![(0, 0); 7], ring, ..Fake::default() };
+            let config = Config { ring_slots: fake.ring.len() as u32, ..config(kind, &fake.weights) };
+            let mut cursor = Cursor { generation: 9, index: 9, weight: 9, seed: 0 };
+            let one = pick(&config, &fake, &mut cursor, Client { address, port, destination: 0 });
+            let two = pick(&config, &fake, &mut Cursor::default(), Client { address, port: other_port, destination: 9 });
             prop_assert!(one.is_some());
             prop_assert_eq!(one, two);
         }

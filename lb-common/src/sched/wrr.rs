@@ -14,31 +14,58 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<M
         return None;
     }
     adopt(config, cursor);
-    let mut index = cursor.index.wrapping_add(1);
+    let start = cursor.index;
+    let mut index = start.wrapping_add(1);
     let mut weight = cursor.weight;
     let mut found = Member::NONE;
-    // Two passes find the heaviest member from anywhere: the rest of this one, and one from the head at the next lower weight, or
-    // at the top after the lowest.
-    pool.scan(2 * count + 1, |_| {
+    // IPVS goes on pass by pass. Here the rest of this pass and a whole one at the next weight tell the greatest weight that may take
+    // connections at all (less than the top while heavier members are overloaded); one pass more at the first weight on the grid
+    // that it reaches ends the search, whatever the weights.
+    let mut pass = pool.zero();
+    let mut most = pool.zero();
+    pool.scan(3 * count + 2, |_| {
         if index >= count {
             index = 0;
-            weight = if weight > config.weight_step { weight - config.weight_step } else { config.weight_top };
+            pass += 1;
+            if pass == 1 {
+                weight = if weight > config.weight_step { weight - config.weight_step } else { config.weight_top };
+            } else if pass == 2 && most > 0 && weight > most {
+                let step = config.weight_step.max(1);
+                weight -= (weight - most).div_ceil(step) * step;
+            } else {
+                return false;
+            }
         }
         let Some(member) = pool.member(index) else { return false };
-        if member.weight >= weight {
-            found = member;
-            return false;
+        if pool.is_usable(member) {
+            if member.weight > most && pass == 1 {
+                most = member.weight;
+            }
+            if member.weight >= weight {
+                found = member;
+                return false;
+            }
         }
         index += 1;
         true
     });
-    cursor.index = index;
-    cursor.weight = weight;
-    found.usable()
+    if found.weight > 0 {
+        cursor.index = index;
+        cursor.weight = weight;
+        return Some(found);
+    }
+    // Nobody may: IPVS has gone down to the lowest weight, and to the top again unless it began there and in the middle of the list.
+    let began_lowest = cursor.weight <= config.weight_step && start < count;
+    if began_lowest {
+        cursor.weight = 1;
+    } else {
+        cursor.index = Cursor::HEAD;
+        cursor.weight = config.weight_top;
+    }
+    None
 }
 
-/// `ip_vs_wrr_dest_changed`: back to the head; a current weight above the new top starts from the top, another one moves onto the
-/// grid of the new divisor.
+/// The first packet of a CPU in a service, or one that met a new configuration before the daemon had moved the cursors.
 #[inline(always)]
 fn adopt(config: &Config, cursor: &mut Cursor) {
     if cursor.generation == config.generation {
@@ -49,9 +76,18 @@ fn adopt(config: &Config, cursor: &mut Cursor) {
     }
     cursor.generation = config.generation;
     cursor.index = Cursor::HEAD;
-    if cursor.weight > config.weight_top || cursor.weight == 0 {
-        cursor.weight = config.weight_top;
-    } else if config.weight_step > 1 {
-        cursor.weight = cursor.weight / config.weight_step * config.weight_step + 1;
+    cursor.weight = changed(cursor.weight, config.weight_top, config.weight_step);
+}
+
+/// The current weight after the members have changed (`ip_vs_wrr_dest_changed`): one above the new top starts from the top, another one
+/// moves onto the grid of the new divisor.
+#[inline(always)]
+pub const fn changed(weight: u32, top: u32, step: u32) -> u32 {
+    if weight > top || weight == 0 {
+        top
+    } else if step > 1 {
+        weight / step * step + 1
+    } else {
+        weight
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::abi::connection::{Meta, STATES, State};
 use crate::abi::limits::WAYS;
+use crate::abi::real::Load;
 
 #[cfg(any(test, feature = "user"))]
 pub mod atomic;
@@ -132,7 +133,8 @@ fn claim_free<B: Bucket>(bucket: B) -> Option<B::Slot> {
     None
 }
 
-/// 0: must stay. Otherwise the higher goes first: expired, half-open, closing, UDP; among each the longest idle. Never a connection
+/// 0: must stay. Otherwise the higher goes first: expired, half-open, closing or a template that never had an open connection, UDP or
+/// another template; among each the longest idle. Never a connection
 /// that is established, or whose client still sends after the real has closed.
 #[inline(always)]
 fn eviction_rank(meta: Meta, now: u32, timeouts: &[u32; STATES]) -> u32 {
@@ -180,7 +182,8 @@ const fn class(state: State) -> u64 {
         | State::SctpShutdownAckSent
         | State::SctpRejected
         | State::SctpClosed => 2,
-        State::Udp => 1,
+        State::Template => 2,
+        State::Udp | State::TemplateAssured => 1,
         State::None | State::Established | State::CloseWait | State::Busy => 0,
     }
 }
@@ -190,6 +193,12 @@ const fn class(state: State) -> u64 {
 pub fn is_expired(meta: Meta, now: u32, timeouts: &[u32; STATES]) -> bool {
     // The mask says nothing new (a state has five bits); it is there for the verifier.
     meta.is_live() && meta.idle(now) > timeouts[meta.state_bits() as usize & (STATES - 1)]
+}
+
+/// What a connection in this state adds to its real's counts: a template nothing.
+#[inline(always)]
+pub const fn unit(state: State) -> u64 {
+    if state.is_template() { 0 } else { Load::unit(matches!(state, State::Established)) }
 }
 
 /// What a packet changes in the real's counts when its connection goes from one state to another: IPVS counts a connection as
