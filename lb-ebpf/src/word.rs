@@ -4,7 +4,7 @@
 //! that. Read-modify-writes are BPF's atomic instructions (kernel 5.12, `-C target-cpu=v3`).
 #![expect(unsafe_code, reason = "shared map memory is reached through raw pointers")]
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
+use core::intrinsics::{AtomicOrdering, atomic_and, atomic_cxchg, atomic_or, atomic_xadd, atomic_xchg};
 use core::ptr;
 
 /// Loads a word.
@@ -57,6 +57,16 @@ pub unsafe fn load_half(half: *const u32) -> u32 {
     unsafe { ptr::read_volatile(half) }
 }
 
+/// Stores half a word.
+///
+/// # Safety
+/// As [`load_half`].
+#[inline(always)]
+pub unsafe fn store_half(half: *mut u32, value: u32) {
+    // SAFETY: the caller's promise.
+    unsafe { ptr::write_volatile(half, value) }
+}
+
 /// Replaces half a word if it is `old`. True when it was.
 ///
 /// # Safety
@@ -75,4 +85,34 @@ pub unsafe fn exchange_half(half: *mut u32, old: u32, new: u32) -> bool {
 pub unsafe fn add(word: *mut u64, value: u64) {
     // SAFETY: as above.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value) };
+}
+
+/// Adds to a word, modulo 2^64, and returns what it was.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, value: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, value) }
+}
+
+/// Sets bits of a word.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn set_bits(word: *mut u64, bits: u64) {
+    // SAFETY: as above.
+    unsafe { atomic_or::<u64, u64, { AtomicOrdering::SeqCst }>(word, bits) };
+}
+
+/// Clears all other bits of a word.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn keep_bits(word: *mut u64, bits: u64) {
+    // SAFETY: as above.
+    unsafe { atomic_and::<u64, u64, { AtomicOrdering::SeqCst }>(word, bits) };
 }

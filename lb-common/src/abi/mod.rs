@@ -11,7 +11,9 @@ pub mod names;
 pub mod real;
 pub mod reply;
 pub mod service;
+pub mod remembered;
 pub mod settings;
+pub mod shape;
 pub mod tables;
 pub mod verdict;
 
@@ -22,4 +24,5 @@ mod pod;
 ///
 /// 3: a connection's state takes five bits, and the settings hold 32 timeouts, for the states of SCTP; the reply table and what belongs
 /// to it; counters of answers.
-pub const LAYOUT_VERSION: u32 = 3;
+/// 4: templates; capacities, shapes and remembered destinations; a configuration has what persistence needs.
+pub const LAYOUT_VERSION: u32 = 4;

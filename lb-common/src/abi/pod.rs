@@ -1,7 +1,7 @@
 //! The promise to aya that table types are plain bytes: the only unsafe code of this crate.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait, and the orphan rule puts its impls beside the types")]
 
-use super::{connection, counters, real, reply, service, settings};
+use super::{connection, counters, real, remembered, reply, service, settings, shape};
 
 macro_rules! pod {
     ($($type:ty)*) => {$(
@@ -14,8 +14,10 @@ macro_rules! pod {
 pod! {
     connection::BucketV4 connection::BucketV6
     counters::Counters
-    real::Real
+    real::Real real::Capacity
+    remembered::Row
     reply::Bucket reply::Local reply::Record
     service::BucketV4 service::BucketV6 service::Config service::Member service::Cursor service::RingLine
     settings::Settings
+    shape::Shapes
 }

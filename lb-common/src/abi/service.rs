@@ -28,10 +28,10 @@ pub const PROTOCOL_ANY: u8 = 0;
 /// Where a service address leads: one word, zero for none.
 ///
 /// ```text
-///  63  62        48 47           32 31                     0
-/// +---+------------+---------------+------------------------+
-/// | 1 |  reserved  |   service     |      configuration     |
-/// +---+------------+---------------+------------------------+
+///  63  62   61      48 47           32 31                     0
+/// +---+----+----------+---------------+------------------------+
+/// | 1 |many| reserved |   service     |      configuration     |
+/// +---+----+----------+---------------+------------------------+
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target(pub u64);
@@ -44,6 +44,17 @@ impl Target {
     #[inline(always)]
     pub const fn new(service: u32, config: u32) -> Self {
         Self((1 << 63) | (((service & 0xffff) as u64) << 32) | config as u64)
+    }
+
+    /// The same, for an entry that stands for many addresses: keys of its connections carry theirs ([`Target::is_many`]).
+    pub const fn many(self) -> Self {
+        Self(self.0 | 1 << 62)
+    }
+
+    /// The entry stands for many addresses.
+    #[inline(always)]
+    pub const fn is_many(self) -> bool {
+        self.0 & 1 << 62 != 0
     }
 
     /// There is a service.

@@ -18,8 +18,8 @@ pub struct Settings {
     pub hash_key: [u64; 2],
     /// Timeout by state number, in ticks.
     pub timeouts: [u32; STATES],
-    /// Not 0: some service takes any port, so an address without exact match is looked up once more.
-    pub any_port: u64,
+    /// [`inexact`].
+    pub inexact: u64,
     /// Not 0: echo requests to a VIP are answered; otherwise they are passed to the kernel.
     pub answer_echo: u64,
     /// Not 0: some real's answers come back through the director, so packets that are for no service are looked up as answers.
@@ -31,10 +31,16 @@ pub struct Settings {
     pub reuse_mode: u64,
     /// Not 0: a template whose real has weight 0 is not followed (IPVS `expire_quiescent_template`).
     pub expire_quiescent: u64,
-    /// Not 0: some mark has address prefixes or port ranges ([`super::shapes`]), which packets without exact match are looked up by.
-    pub shapes: u64,
     /// Zero: fills up to a power of two, which tables hold values of.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 6],
+}
+
+/// Bits of [`Settings::inexact`]: how an address without exact match is looked up once more.
+pub mod inexact {
+    /// Some service takes any port.
+    pub const ANY_PORT: u64 = 1;
+    /// Some mark has address prefixes or port ranges ([`crate::abi::shape`]).
+    pub const SHAPES: u64 = 2;
 }
 
 /// Bits of [`Settings::sloppy`].

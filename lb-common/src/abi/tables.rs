@@ -53,6 +53,14 @@ pub enum Table {
     TiesV6,
     /// Addresses that full NAT sends from, [`super::reply::Local`]: IPv4 ones first.
     Locals,
+    /// Weights and thresholds of reals, [`super::real::Capacity`].
+    Capacities,
+    /// One value of [`super::shape::Shapes`].
+    Shapes,
+    /// What lblc and lblcr remember, [`super::remembered::Row`].
+    Remembered,
+    /// For each entry of the IPv4 connection table the address that its client sent to (u32, raw), if its key does not tell.
+    VirtualsV4,
 }
 
 /// Bytes of a value of [`Table::Messages`].
@@ -60,7 +68,7 @@ pub const MESSAGES_BYTES: usize = 64;
 
 impl Table {
     /// Every table, by number: the order in which they are created and checked.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Settings,
         Self::ConnectionsV4,
         Self::ConnectionsV6,
@@ -82,6 +90,10 @@ impl Table {
         Self::TiesV4,
         Self::TiesV6,
         Self::Locals,
+        Self::Capacities,
+        Self::Shapes,
+        Self::Remembered,
+        Self::VirtualsV4,
     ];
 
     /// Name of its map and of its pin.
@@ -108,6 +120,10 @@ impl Table {
             Self::TiesV4 => "TIES_V4",
             Self::TiesV6 => "TIES_V6",
             Self::Locals => "LOCALS",
+            Self::Capacities => "CAPACITIES",
+            Self::Shapes => "SHAPES",
+            Self::Remembered => "REMEMBERED",
+            Self::VirtualsV4 => "VIRTUALS_V4",
         }
     }
 }
@@ -210,6 +226,6 @@ mod tests {
             assert_eq!(meaning(of_constant(constant)), Some(Meaning::Constant(constant)));
         }
         let unknown = u64::from(TAG) << 32;
-        assert_eq!([0, 1, unknown | 21, unknown | 0x10a, u64::MAX].map(meaning), [None; 5]);
+        assert_eq!([0, 1, unknown | 25, unknown | 0x10a, u64::MAX].map(meaning), [None; 5]);
     }
 }

@@ -181,8 +181,8 @@ const fn class(state: State) -> u64 {
         | State::SctpShutdownReceived
         | State::SctpShutdownAckSent
         | State::SctpRejected
-        | State::SctpClosed => 2,
-        State::Template => 2,
+        | State::SctpClosed
+        | State::Template => 2,
         State::Udp | State::TemplateAssured => 1,
         State::None | State::Established | State::CloseWait | State::Busy => 0,
     }

@@ -1,8 +1,10 @@
 //! What differs between IPv4 and IPv6: header, connection key, tables. The stages are written once, over [`Family`].
 
-use lb_common::abi::connection::{KeyV4, KeyV6};
+use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
 use lb_common::abi::reply::Ends;
 use lb_common::abi::service::{PROTOCOL_ANY, Target, key_v4, key_v6_tail};
+use lb_common::abi::settings::inexact;
+use lb_common::abi::shape::mask_64;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
 use lb_common::sched::Client;
@@ -18,7 +20,7 @@ use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
 use crate::maps::{connections, limits, services, settings};
-use crate::stage::schedule;
+use crate::stage::{enter, schedule, shaped, template};
 
 /// An address family as the stages see it.
 pub(crate) trait Family: Sized {
@@ -53,7 +55,13 @@ pub(crate) trait Family: Sized {
     fn bucket(index: u64) -> Self::Bucket;
     fn bucket_mask() -> u64;
     /// Begins a connection ([`crate::stage::schedule`]), out of line.
-    fn begin(key: Self::Key, target: Target, opening: u64) -> u32;
+    fn begin(key: Self::Key, mark: u64, target: Target, opening: u64) -> u32;
+    /// The real of a client's template, out of line ([`crate::stage::template`]); `key` is the template's.
+    fn template(key: Self::Key, group: u32) -> u32;
+    /// Enters a connection or a template, out of line ([`crate::stage::enter`]): service, real and state are `meta`'s. 1 if there was room.
+    fn enter(key: Self::Key, meta: Meta) -> u32;
+    /// The key of the template that a client's connection to a port (raw) is made by.
+    fn template_key(key: Self::Key, netmask: u32, port: u16) -> Self::Key;
 
     /// Entry `index` of its connection table.
     fn slot(index: u32) -> SlotOf<Self>;
@@ -63,11 +71,25 @@ pub(crate) trait Family: Sized {
     /// An address as reply records have it, and back.
     fn words(address: Self::Address) -> [u64; 2];
     fn address(words: [u64; 2]) -> Self::Address;
-    /// A connection's key as reply records have it, and back.
-    fn key_words(key: Self::Key) -> [u64; 3];
+    /// The key with which a packet's connection stands in the table: its own, and something of the address it was sent to
+    /// ([`Family::virtual_mark`]), or 0.
+    fn marked(key: Self::Key, mark: u64) -> Self::Key;
+    /// What connections of an entry for many addresses have in their keys, so that those to two of them are not taken for one.
+    fn virtual_mark(ip: &Self::Header) -> u64;
+    /// A packet's key and mark as reply records have them.
+    fn key_words(key: Self::Key, mark: u64) -> [u64; 3];
+    /// The key in the table, of what a record has.
     fn key_of(words: [u64; 3]) -> Self::Key;
-    /// The client's address in a key, and both ports of its packets.
+    /// The client's address and both ports of its packets, of what a record has.
+    fn client_of(words: [u64; 3]) -> (Self::Address, u32);
+    /// The client's address in a packet's key, and both ports of its packets.
     fn client_end(key: Self::Key) -> (Self::Address, u32);
+    /// The address, as the schedulers take it: host order, IPv6 folded by XOR of its words.
+    fn folded(address: Self::Address) -> u32;
+    /// The service at the packet's address by the shapes in use ([`lb_common::abi::shape`]): out of line.
+    fn shaped_service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
+    /// Keeps, in a table beside, the address that a connection's client sent to, when its key does not tell. IPv4 only.
+    fn keep_virtual(index: u32, ip: &Self::Header);
     /// Hash of an answer's ends.
     fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
     /// The record is of answers with these addresses.
@@ -105,7 +127,10 @@ pub(crate) trait Family: Sized {
     /// The destination is the address of some service.
     #[inline(always)]
     fn is_vip(ip: &Self::Header) -> bool {
-        Self::service(ip, 0, PROTOCOL_ANY).is_some()
+        if Self::service(ip, 0, PROTOCOL_ANY).is_some() {
+            return true;
+        }
+        settings::inexact() & inexact::SHAPES != 0 && Self::shaped_service(ip, 0, PROTOCOL_ANY).is_some()
     }
 }
 
@@ -159,7 +184,7 @@ impl Family for V4 {
     }
     #[inline(always)]
     fn client(KeyV4(key): KeyV4) -> Client {
-        Client { address: u32::from_be(key as u32), port: u16::from_be((key >> 32) as u16) }
+        Client { address: u32::from_be(key as u32), port: u16::from_be((key >> 32) as u16), destination: 0 }
     }
     #[inline(always)]
     fn hash(key: KeyV4, service: u32) -> u64 {
@@ -194,12 +219,49 @@ impl Family for V4 {
         words[0] as u32
     }
     #[inline(always)]
-    fn key_words(KeyV4(key): KeyV4) -> [u64; 3] {
-        [key, 0, 0]
+    fn marked(KeyV4(key): KeyV4, mark: u64) -> KeyV4 {
+        KeyV4(key ^ mark)
+    }
+    #[inline(always)]
+    fn virtual_mark(ip: &ipv4::Header) -> u64 {
+        hash::flow_v4(u64::from(ip.destination), u32::from(ip.protocol), settings::hash_key())
+    }
+    #[inline(always)]
+    fn key_words(KeyV4(key): KeyV4, mark: u64) -> [u64; 3] {
+        [key, mark, 0]
     }
     #[inline(always)]
     fn key_of(words: [u64; 3]) -> KeyV4 {
-        KeyV4(words[0])
+        KeyV4(words[0] ^ words[1])
+    }
+    #[inline(always)]
+    fn client_of(words: [u64; 3]) -> (u32, u32) {
+        Self::client_end(KeyV4(words[0]))
+    }
+    #[inline(always)]
+    fn folded(address: u32) -> u32 {
+        u32::from_be(address)
+    }
+    #[inline(always)]
+    fn shaped_service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
+        Target(shaped::xvs_shaped_v4(ip.destination, u32::from(port), u32::from(protocol)))
+    }
+    #[inline(always)]
+    fn keep_virtual(index: u32, ip: &ipv4::Header) {
+        connections::keep_virtual(index, ip.destination);
+    }
+    #[inline(always)]
+    fn template(KeyV4(key): KeyV4, group: u32) -> u32 {
+        template::xvs_template_v4(key, group)
+    }
+    #[inline(always)]
+    fn enter(KeyV4(key): KeyV4, meta: Meta) -> u32 {
+        enter::xvs_enter_v4(key, meta.0)
+    }
+    #[inline(always)]
+    fn template_key(KeyV4(key): KeyV4, netmask: u32, port: u16) -> KeyV4 {
+        let mask = ((mask_64(netmask & 63) >> 32) as u32).to_be();
+        KeyV4::new(key as u32 & mask, u32::from(port) << 16)
     }
     #[inline(always)]
     fn client_end(KeyV4(key): KeyV4) -> (u32, u32) {
@@ -251,8 +313,8 @@ impl Family for V4 {
         translate_icmp::v4(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
-    fn begin(key: KeyV4, target: Target, opening: u64) -> u32 {
-        schedule::xvs_begin_v4(key.0, target.0, opening)
+    fn begin(key: KeyV4, mark: u64, target: Target, opening: u64) -> u32 {
+        schedule::xvs_begin_v4(key.0, mark, target.0, opening)
     }
 }
 
@@ -298,9 +360,7 @@ impl Family for V6 {
     }
     #[inline(always)]
     fn client(KeyV6([upper, lower, ports]): KeyV6) -> Client {
-        let folded = upper ^ lower;
-        let folded = (folded ^ (folded >> 32)) as u32;
-        Client { address: u32::from_be(folded), port: u16::from_be(ports as u16) }
+        Client { address: Self::folded([upper, lower]), port: u16::from_be(ports as u16), destination: 0 }
     }
     #[inline(always)]
     fn hash(key: KeyV6, service: u32) -> u64 {
@@ -335,12 +395,50 @@ impl Family for V6 {
         words
     }
     #[inline(always)]
-    fn key_words(KeyV6(key): KeyV6) -> [u64; 3] {
-        key
+    fn marked(KeyV6([upper, lower, ports]): KeyV6, mark: u64) -> KeyV6 {
+        KeyV6([upper, lower, ports ^ mark << 32])
+    }
+    #[inline(always)]
+    fn virtual_mark(ip: &ipv6::Header) -> u64 {
+        let [upper, lower] = ip.destination;
+        hash::flow_v6([upper, lower, 0], u32::from(ip.protocol), settings::hash_key()) >> 32
+    }
+    #[inline(always)]
+    fn key_words(key: KeyV6, mark: u64) -> [u64; 3] {
+        Self::marked(key, mark).0
     }
     #[inline(always)]
     fn key_of(words: [u64; 3]) -> KeyV6 {
         KeyV6(words)
+    }
+    #[inline(always)]
+    fn client_of(words: [u64; 3]) -> ([u64; 2], u32) {
+        Self::client_end(KeyV6(words))
+    }
+    #[inline(always)]
+    fn folded([upper, lower]: [u64; 2]) -> u32 {
+        let folded = upper ^ lower;
+        u32::from_be((folded ^ (folded >> 32)) as u32)
+    }
+    #[inline(always)]
+    fn shaped_service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {
+        let [upper, lower] = ip.destination;
+        Target(shaped::xvs_shaped_v6(upper, lower, u32::from(port), u32::from(protocol)))
+    }
+    #[inline(always)]
+    fn keep_virtual(_: u32, _: &ipv6::Header) {}
+    #[inline(always)]
+    fn template(key: KeyV6, group: u32) -> u32 {
+        template::xvs_template_v6(key.0[0], key.0[1], key.0[2], group)
+    }
+    #[inline(always)]
+    fn enter(key: KeyV6, meta: Meta) -> u32 {
+        enter::xvs_enter_v6(key.0[0], key.0[1], key.0[2], meta.0)
+    }
+    #[inline(always)]
+    fn template_key(KeyV6([upper, lower, _]): KeyV6, netmask: u32, port: u16) -> KeyV6 {
+        let lower_bits = netmask.saturating_sub(64);
+        KeyV6([upper & mask_64(netmask).to_be(), lower & mask_64(lower_bits).to_be(), u64::from(port) << 16])
     }
     #[inline(always)]
     fn client_end(KeyV6([upper, lower, ports]): KeyV6) -> ([u64; 2], u32) {
@@ -400,8 +498,8 @@ impl Family for V6 {
         translate_icmp::v6(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
-    fn begin(key: KeyV6, target: Target, opening: u64) -> u32 {
-        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2], target.0, opening)
+    fn begin(key: KeyV6, mark: u64, target: Target, opening: u64) -> u32 {
+        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2] | mark << 32, target.0, opening)
     }
 }
 

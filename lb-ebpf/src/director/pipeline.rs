@@ -114,13 +114,13 @@ fn balance<F: Family>(
     stand: Stand,
     is_first_fragment: bool,
 ) -> Result<Bound, Verdict> {
-    let Some(target) = service::lookup::<F>(flow) else {
+    let Some(service) = service::lookup::<F>(flow) else {
         return Err(reply::send::<F>(ctx, flow, stand, is_first_fragment));
     };
-    let place = connection::Place::<F>::of(F::key(flow), target.service());
+    let place = service.place::<F>(flow);
     let real = match connection::follow(ctx, flow, &place, stand)? {
         Some(real) => real,
-        None => schedule::new_connection(ctx, flow, target, &place, stand)?,
+        None => schedule::new_connection(ctx, flow, service.target, &place, stand)?,
     };
     // Asked first: direct routing pays for one comparison, which forwarding makes in any case.
     if !real.way.is_direct() && method::is_translated(real.way.method()) {

@@ -11,6 +11,7 @@ use lb_ebpf::word;
 use super::{Table, settings};
 
 type ConnectionsV4 = Table<abi::BucketV4, { of_table(tables::Table::ConnectionsV4) }>;
+type VirtualsV4 = Table<u32, { of_table(tables::Table::VirtualsV4) }>;
 type ConnectionsV6 = Table<abi::BucketV6, { of_table(tables::Table::ConnectionsV6) }>;
 
 /// A bucket of the IPv4 table.
@@ -48,6 +49,14 @@ pub(crate) fn slot_v4(index: u32) -> SlotV4 {
 #[inline(always)]
 pub(crate) fn slot_v6(index: u32) -> SlotV6 {
     bucket_v6((u64::from(index) / WAYS as u64) & settings::bucket_mask_v6()).slot(index as usize % WAYS)
+}
+
+/// Keeps the address (raw) that the client of IPv4 connection `index` sent to.
+#[inline(always)]
+pub(crate) fn keep_virtual(index: u32, address: u32) {
+    let place = VirtualsV4::at(u64::from(index) & (settings::bucket_mask_v4() * WAYS as u64 + (WAYS as u64 - 1)));
+    // SAFETY: an aligned half word of the table.
+    unsafe { word::store_half(place, address) }
 }
 
 impl Bucket for BucketV4 {

@@ -9,9 +9,11 @@ pub(crate) mod fragments;
 pub(crate) mod limits;
 pub(crate) mod pool;
 pub(crate) mod reals;
+pub(crate) mod remembered;
 pub(crate) mod replies;
 pub(crate) mod services;
 pub(crate) mod settings;
+pub(crate) mod shapes;
 
 use core::marker::PhantomData;
 

@@ -5,9 +5,12 @@ use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINE, RING_LINES};
 use lb_common::abi::real::Load;
 use lb_common::abi::service::{Config, Cursor, Member, RING_EMPTY, RingLine};
 use lb_common::abi::tables::{self, placeholder::of_table};
+use lb_common::abi::remembered::head;
 use lb_common::sched::Pool;
+use lb_common::sched::memory::Memory;
 use lb_ebpf::word;
 
+use super::remembered::Row;
 use super::{Table, counters, reals, settings};
 
 type Configs = Table<Config, { of_table(tables::Table::Configs) }>;
@@ -26,7 +29,8 @@ pub(crate) fn config(index: u32) -> &'static Config {
 #[inline(always)]
 pub(crate) fn cursor(service: u32) -> &'static mut Cursor {
     let index = counters::cpu() * u64::from(MAX_SERVICES) + u64::from(service & (MAX_SERVICES - 1));
-    // SAFETY: this CPU's own value; XDP programs do not interrupt each other on one CPU, and user space never writes it.
+    // SAFETY: this CPU's own value; XDP programs do not interrupt each other on one CPU, and user space writes it only
+    // while it changes the configuration.
     unsafe { &mut *Cursors::at(index) }
 }
 
@@ -70,5 +74,51 @@ impl Pool for PoolOf<'_> {
     #[inline(always)]
     fn scan<F: FnMut(u32) -> bool>(&self, steps: u32, step: F) {
         lb_ebpf::helpers::repeat(steps, step);
+    }
+}
+
+impl Memory for PoolOf<'_> {
+    type Row = Row;
+
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        settings::now()
+    }
+    #[inline(always)]
+    fn find(&self, destination: u32) -> Option<Row> {
+        Row::find(head(self.0.group, destination))
+    }
+    #[inline(always)]
+    fn make(&self, destination: u32) -> Option<Row> {
+        Row::make(head(self.0.group, destination), settings::now())
+    }
+    #[inline(always)]
+    fn touch(&self, row: Row) {
+        row.touch(settings::now());
+    }
+    #[inline(always)]
+    fn len(&self, row: Row) -> u32 {
+        row.len()
+    }
+    #[inline(always)]
+    fn real(&self, row: Row, at: u32) -> u32 {
+        row.real(at)
+    }
+    #[inline(always)]
+    fn set_real(&self, row: Row, at: u32, real: u32) {
+        row.set_real(at, real);
+    }
+    #[inline(always)]
+    fn set_len(&self, row: Row, len: u32) {
+        row.set_len(len, settings::now());
+    }
+    #[inline(always)]
+    fn age(&self, row: Row) -> u32 {
+        row.age(settings::now())
+    }
+    #[inline(always)]
+    fn weight(&self, real: u32) -> u32 {
+        // A number that another service has got since is nobody here.
+        if reals::service(real) == self.0.group { reals::capacity(real).weight } else { 0 }
     }
 }

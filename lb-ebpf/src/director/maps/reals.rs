@@ -1,7 +1,7 @@
 //! Real servers and their connection counts.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
-use lb_common::abi::real::{Load, Real, family, method};
+use lb_common::abi::real::{Capacity, Load, Real, family, method, option};
 use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
@@ -10,6 +10,7 @@ use super::{Table, settings};
 
 type Reals = Table<Real, { of_table(tables::Table::Reals) }>;
 type Loads = Table<u64, { of_table(tables::Table::Loads) }>;
+type Capacities = Table<Capacity, { of_table(tables::Table::Capacities) }>;
 
 /// A real that a packet goes to, looked up once.
 #[derive(Clone, Copy)]
@@ -165,9 +166,59 @@ pub(crate) fn load(real: u32) -> Load {
     Load(unsafe { word::load(Loads::at(u64::from(real) & settings::real_mask())) })
 }
 
-/// Changes a real's connection counts by a sum of [`Load::unit`]s.
+/// Changes a real's connection counts by a sum of [`Load::unit`]s that does not change how many there are.
 #[inline(always)]
 pub(crate) fn add_load(real: u32, change: u64) {
     // SAFETY: an aligned word of the table.
     unsafe { word::add(Loads::at(u64::from(real) & settings::real_mask()), change) };
+}
+
+/// Counts a new connection, by its [`Load::unit`].
+#[inline(always)]
+pub(crate) fn begin_load(real: u32, unit: u64) {
+    let number = u64::from(real) & settings::real_mask();
+    // SAFETY: an aligned word of the table.
+    let load = Load(unsafe { word::fetch_add(Loads::at(number), unit) }.wrapping_add(unit));
+    if is_limited(number) && !load.is_overloaded() && capacity(real).is_reached(load.total()) {
+        // SAFETY: as above.
+        unsafe { word::set_bits(Loads::at(number), Load::OVERLOADED) };
+    }
+}
+
+/// Takes a connection out of the counts.
+#[inline(always)]
+pub(crate) fn end_load(real: u32, unit: u64) {
+    let number = u64::from(real) & settings::real_mask();
+    // SAFETY: an aligned word of the table.
+    let load = Load(unsafe { word::fetch_add(Loads::at(number), 0u64.wrapping_sub(unit)) }.wrapping_sub(unit));
+    if load.is_overloaded() && capacity(real).is_relieved(load.total()) {
+        // SAFETY: as above.
+        unsafe { word::keep_bits(Loads::at(number), !Load::OVERLOADED) };
+    }
+}
+
+/// The real has an upper threshold.
+#[inline(always)]
+fn is_limited(number: u64) -> bool {
+    Entry(Reals::at(number)).end().options() & option::LIMITED != 0
+}
+
+/// Weight and thresholds.
+#[inline(always)]
+pub(crate) fn capacity(real: u32) -> Capacity {
+    let value = Capacities::at(u64::from(real) & settings::real_mask()).cast::<u64>();
+    // SAFETY: two aligned words of a value of the table.
+    let (first, second) = unsafe { (word::load(value), word::load(value.add(1))) };
+    Capacity {
+        weight: first as u32,
+        upper: (first >> 32) as u32,
+        lower: second as u32,
+        last_weight: (second >> 32) as u32,
+    }
+}
+
+/// Number of the service that a real belongs to.
+#[inline(always)]
+pub(crate) fn service(real: u32) -> u32 {
+    Entry(Reals::at(u64::from(real) & settings::real_mask())).word(7) as u32 & 0xffff
 }

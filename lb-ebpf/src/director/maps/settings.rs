@@ -54,11 +54,11 @@ pub(crate) fn cpu_mask() -> u64 {
     immediate::<{ of_constant(Constant::CpuMask) }>()
 }
 
-/// Some service takes any port.
+/// How addresses without exact match are looked up ([`lb_common::abi::settings::inexact`]).
 #[inline(always)]
-pub(crate) fn has_any_port() -> bool {
+pub(crate) fn inexact() -> u64 {
     // SAFETY: an aligned word of the table's one value; user space may be writing it.
-    unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).any_port) != 0 }
+    unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).inexact) }
 }
 
 /// Echo requests to a VIP are answered here.

@@ -16,7 +16,6 @@ use lb_common::wire::{Packet, View, ethernet, icmp, ipv4, ipv6};
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::{Frame, Window};
 
-use super::connection::Place;
 use super::error::{self, Error};
 use super::fragment::{xvs_fragment_v4, xvs_fragment_v6};
 use super::tunnel::Stand;
@@ -174,17 +173,16 @@ fn swap_macs(header: Window<{ ethernet::HEADER }>) {
 #[inline(always)]
 fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32), Verdict> {
     let flow = error.flow;
-    let target = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
-    let key = F::key(flow);
-    let place = Place::<F>::of(key, target.service());
-    let found = match table::find(place.first(), key, place.service) {
+    let service = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
+    let (target, place) = (service.target, service.place::<F>(flow));
+    let found = match table::find(place.first(), place.key, place.service) {
         Some(found) => Some(found),
-        None => table::find(place.second(), key, place.service),
+        None => table::find(place.second(), place.key, place.service),
     };
     let number = match &found {
         Some(found) => found.meta.real(),
         // Without a connection the hash schedulers still say whose it is.
-        None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(key, target)?,
+        None if sched::is_stateless(pool::config(target.config())) => schedule::choose::<F>(flow, target)?,
         None => return Err(Verdict::IcmpNoFlow),
     };
     let real = Chosen::of(number);
@@ -193,7 +191,7 @@ fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32),
         return Err(Verdict::IcmpNoFlow);
     }
     match real.way.disposition() {
-        disposition::FORWARD | disposition::DRAIN => {}
+        disposition::FORWARD | disposition::DRAIN | disposition::KEEP => {}
         disposition::DROP => return Err(Verdict::RealDown),
         disposition::UNRESOLVED => return Err(Verdict::RealUnresolved),
         _ => return Err(Verdict::RealGone),

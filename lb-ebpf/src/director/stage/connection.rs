@@ -21,6 +21,11 @@ use crate::maps::{limits, settings};
 
 /// Where a flow's connection may be.
 pub(crate) struct Place<F: Family> {
+    /// As the packet has it.
+    pub(crate) packet_key: F::Key,
+    /// What the key in the table has besides.
+    pub(crate) mark: u64,
+    /// As the table has it.
     pub(crate) key: F::Key,
     pub(crate) service: u32,
     pub(crate) hash: u64,
@@ -28,8 +33,9 @@ pub(crate) struct Place<F: Family> {
 
 impl<F: Family> Place<F> {
     #[inline(always)]
-    pub(crate) fn of(key: F::Key, service: u32) -> Self {
-        Self { key, service, hash: F::hash(key, service) }
+    pub(crate) fn of(packet_key: F::Key, mark: u64, service: u32) -> Self {
+        let key = F::marked(packet_key, mark);
+        Self { packet_key, mark, key, service, hash: F::hash(key, service) }
     }
 
     #[inline(always)]
@@ -76,7 +82,11 @@ fn advance<F: Family>(
 ) -> Result<Option<Chosen>, Verdict> {
     let state = found.meta.state();
     let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
-    if state::is_reuse(protocol, state, event) {
+    if state.is_template() {
+        // Nobody but a forger has source port 0.
+        return Err(Verdict::PortZero);
+    }
+    if state::is_reuse(protocol, state, event) && state::may_reuse(state, settings::get().reuse_mode) {
         release::<F>(found);
         return Ok(None);
     }
@@ -88,7 +98,7 @@ fn advance<F: Family>(
             release::<F>(found);
             return Ok(None);
         }
-        if disposition != disposition::DRAIN {
+        if disposition != disposition::DRAIN && disposition != disposition::KEEP {
             return Err(refusal(disposition));
         }
     }
@@ -178,6 +188,8 @@ pub(crate) fn release<F: Family>(found: &Found<SlotOf<F>>) {
 /// Takes a connection that left the table out of its real's counts.
 #[inline(always)]
 pub(crate) fn settle(meta: Meta) {
-    let is_active = matches!(meta.state(), State::Established);
-    reals::add_load(meta.real(), 0u64.wrapping_sub(Load::unit(is_active)));
+    let unit = table::unit(meta.state());
+    if unit != 0 {
+        reals::end_load(meta.real(), unit);
+    }
 }

@@ -52,7 +52,7 @@ pub(crate) fn to_real<F: Family>(
     if real.entry.end().is_v6() != F::IS_V6 {
         return Err(Verdict::NatUnsuited);
     }
-    let (client, ports) = F::client_end(place.key);
+    let (client, ports) = F::client_end(place.packet_key);
     if real.way.method() != method::FULL_NAT {
         let port = real.entry.end().port();
         let to_client = ports.rotate_left(16);

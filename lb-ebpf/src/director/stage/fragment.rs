@@ -169,7 +169,7 @@ fn place<F: Family>(
     }
     let real = Chosen::of(value.real());
     match real.way.disposition() {
-        disposition::FORWARD | disposition::DRAIN => {}
+        disposition::FORWARD | disposition::DRAIN | disposition::KEEP => {}
         disposition::DROP => return Err(Verdict::RealDown),
         disposition::UNRESOLVED => return Err(Verdict::RealUnresolved),
         _ => return Err(Verdict::RealGone),

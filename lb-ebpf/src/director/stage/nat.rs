@@ -183,7 +183,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, by: u64) -> Result<(), Verdict
     } else {
         let record = Row::of(by as u32).record();
         if by & By::ANSWER != 0 {
-            let (client, ports) = F::client_end(F::key_of(record.key()));
+            let (client, ports) = F::client_of(record.key());
             (F::address(record.virtual_address()), client, ports.rotate_left(16))
         } else {
             let ports = Ends(record.ends()).ports();

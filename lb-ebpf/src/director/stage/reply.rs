@@ -131,7 +131,7 @@ pub(crate) fn of_connection<C: Family>(answered: &Answered) -> Option<Answer<C>>
     if !record.is_of(meta) || !slot.key_is(key) {
         return None;
     }
-    let (client, ports) = C::client_end(key);
+    let (client, ports) = C::client_of(record.key());
     let answer = Answer {
         found: Found { slot, meta },
         service: C::address(record.virtual_address()),
@@ -158,7 +158,7 @@ pub(crate) fn send_fragment<F: Family>(ctx: *mut xdp_md, stand: Stand, ip: &F::H
     if F::length(ip) > record.mtu() as u32 {
         return Verdict::TooBig;
     }
-    let (client, _) = F::client_end(F::key_of(record.key()));
+    let (client, _) = F::client_of(record.key());
     let change = Change { source: Some(F::address(record.virtual_address())), destination: Some(client), ports: None };
     match F::translate(&packet(ctx), stand.offset(), ip, &change) {
         Ok(()) => leave(ctx, [record.link_0(), record.link_1()], record.real(), F::length(ip)),

@@ -3,14 +3,14 @@
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
 use lb_common::abi::fragment::handed;
-use lb_common::abi::real::{Load, method};
+use lb_common::abi::real::method;
 use lb_common::abi::service::{self, Config, Target};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
 use lb_common::algo::tcp_state;
 use lb_common::sched::{self, Client};
-use lb_common::table::{self, Claimed, Slot};
 use lb_common::wire::parse::Flow;
+use lb_common::wire::transport::UDP;
 
 use super::connection::{self, Place};
 use super::tie::Occasion;
@@ -18,7 +18,7 @@ use super::tunnel::Stand;
 use super::{nat, packet};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
-use crate::maps::{counters, limits, pool, reals, settings};
+use crate::maps::{counters, limits, pool, settings};
 
 /// Schedules the flow's first packet and remembers the choice.
 #[inline(always)]
@@ -35,8 +35,8 @@ pub(crate) fn new_connection<F: Family>(
     if flow.transport.source_port() == 0 || flow.transport.destination_port() == 0 {
         return Err(Verdict::PortZero);
     }
-    let opening = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
-    match F::begin(place.key, target, opening) {
+    let opening = opening::<F>(flow);
+    match F::begin(place.packet_key, place.mark, target, opening) {
         NOT_OPENING => Err(Verdict::MissNotSyn),
         NO_REAL if is_for_helper(target) => Err(ask_helper(ctx, flow.transport.flags)),
         NO_REAL => Err(Verdict::NoReal),
@@ -48,18 +48,40 @@ pub(crate) fn new_connection<F: Family>(
                     // It has left no entry, and without one there is nothing to translate by.
                     return Err(Verdict::MissNotSyn);
                 }
+                if leaves_no_trace::<F>(flow, target) {
+                    // As with IPVS: each packet gets its real, and no answer finds back.
+                    return Ok(real);
+                }
                 nat::tie(ctx, stand, Occasion::NEW)?;
+            }
+            if target.is_many()
+                && let Some(located) = connection::locate(place)
+            {
+                F::keep_virtual(located.index, &flow.ip);
             }
             Ok(real)
         }
     }
 }
 
-/// Above the event in what [`Family::begin`] is told of a packet: its protocol.
+/// Above the event in what [`Family::begin`] is told of a packet: its protocol, and in the upper half its folded destination.
 const PROTOCOL_SHIFT: u32 = 8;
 
+/// What [`Family::begin`] is told of a packet besides its key.
+#[inline(always)]
+fn opening<F: Family>(flow: &Flow<F::Header>) -> u64 {
+    let destination = u64::from(F::folded(F::destination(&flow.ip)));
+    u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT | destination << 32
+}
+
+/// The packet is scheduled by itself.
+#[inline(always)]
+fn leaves_no_trace<F: Family>(flow: &Flow<F::Header>, target: Target) -> bool {
+    F::protocol(&flow.ip) == UDP && pool::config(target.config()).flags & service::flag::ONE_PACKET != 0
+}
+
 // What [`Family::begin`] returns instead of a real.
-const NO_REAL: u32 = u32::MAX;
+pub(crate) const NO_REAL: u32 = u32::MAX;
 const NOT_OPENING: u32 = u32::MAX - 1;
 const NO_ROOM: u32 = u32::MAX - 2;
 
@@ -87,38 +109,43 @@ fn ask_helper(ctx: *mut xdp_md, flags: u8) -> Verdict {
 #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_begin_v4(key: u64, target: u64, opening: u64) -> u32 {
-    begin::<V4>(KeyV4(key), Target(target), opening)
+pub extern "C" fn xvs_begin_v4(key: u64, mark: u64, target: u64, opening: u64) -> u32 {
+    begin::<V4>(KeyV4(key), mark, Target(target), opening)
 }
 
-/// [`Family::begin`] for IPv6.
+/// [`Family::begin`] for IPv6. The key's mark is in the upper half of `ports`.
 #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_begin_v6(upper: u64, lower: u64, ports: u64, target: u64, opening: u64) -> u32 {
-    begin::<V6>(KeyV6([upper, lower, ports]), Target(target), opening)
+    begin::<V6>(KeyV6([upper, lower, ports & 0xffff_ffff]), ports >> 32, Target(target), opening)
 }
 
 /// The real that a hash scheduler has for the client.
 #[inline(always)]
-pub(crate) fn choose<F: Family>(key: F::Key, target: Target) -> Result<u32, Verdict> {
-    let client = F::client(key);
-    match xvs_choose(target.config(), target.service(), client.address, u32::from(client.port)) {
+pub(crate) fn choose<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Verdict> {
+    match ask::<F>(F::key(flow), target, F::folded(F::destination(&flow.ip))) {
         NO_REAL => Err(Verdict::NoReal),
         real => Ok(real),
     }
 }
 
 #[inline(always)]
-fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
-    let place = Place::<F>::of(key, target.service());
+fn begin<F: Family>(key: F::Key, mark: u64, target: Target, opening: u64) -> u32 {
     let config = pool::config(target.config());
     let (protocol, event) = ((opening >> PROTOCOL_SHIFT) as u8, opening as u8);
     if !may_begin(config, protocol, event) {
         return NOT_OPENING;
     }
-    let client = F::client(key);
-    let real = xvs_choose(target.config(), target.service(), client.address, u32::from(client.port));
+    let real = if config.flags & service::flag::PERSISTENT != 0 {
+        let real = persistent::<F>(config, key, target, opening);
+        if real == NO_ROOM {
+            return NO_ROOM;
+        }
+        real
+    } else {
+        ask::<F>(key, target, (opening >> 32) as u32)
+    };
     if real == NO_REAL {
         return NO_REAL;
     }
@@ -126,8 +153,12 @@ fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
         // A hash scheduler's reset finds its real without an entry, and leaves none.
         return real;
     }
+    if protocol == UDP && config.flags & service::flag::ONE_PACKET != 0 {
+        count(target.service(), real);
+        return real;
+    }
     let state = state::next(protocol, Direction::InputOnly, State::None, event);
-    if insert(&place, real, state) {
+    if F::enter(F::marked(key, mark), Meta::new(target.service(), real, state, 0)) != 0 {
         count(target.service(), real);
         real
     } else if sched::is_stateless(config) {
@@ -137,39 +168,48 @@ fn begin<F: Family>(key: F::Key, target: Target, opening: u64) -> u32 {
     }
 }
 
+/// The real of the client's template, or a new template for the one that the scheduler chooses.
+#[inline(always)]
+fn persistent<F: Family>(config: &Config, key: F::Key, target: Target, opening: u64) -> u32 {
+    let (_, ports) = F::client_end(key);
+    let port = if config.flags & service::flag::ANY_PORT != 0 { 0 } else { (ports >> 16) as u16 };
+    let key_of_template = F::template_key(key, u32::from(config.netmask), port);
+    let known = F::template(key_of_template, config.group);
+    if known != NO_REAL {
+        return known;
+    }
+    let real = ask::<F>(key, target, (opening >> 32) as u32);
+    if real == NO_REAL {
+        return NO_REAL;
+    }
+    // IPVS takes no connection whose template has no room.
+    if F::enter(key_of_template, Meta::new(config.group, real, State::Template, 0)) != 0 { real } else { NO_ROOM }
+}
+
 /// Hash schedulers go by the packet alone, the others by IPVS's rule.
 #[inline(always)]
 fn may_begin(config: &Config, protocol: u8, event: u8) -> bool {
-    sched::is_stateless(config) || state::may_begin(protocol, event, settings::get().sloppy_tcp != 0)
+    sched::is_stateless(config) || state::may_begin(protocol, event, settings::get().sloppy)
 }
 
-/// Asks the service's scheduler, for both families: a global function, too.
+/// Asks the service's scheduler. [`NO_REAL`] if it has none for the client.
+#[inline(always)]
+fn ask<F: Family>(key: F::Key, target: Target, destination: u32) -> u32 {
+    let client = F::client(key);
+    xvs_choose(target.config(), client.address, u32::from(client.port), destination)
+}
+
+/// Asks the scheduler of a configuration, for both families: a global function, too.
 #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_choose(config: u32, service: u32, address: u32, port: u32) -> u32 {
+pub extern "C" fn xvs_choose(config: u32, address: u32, port: u32, destination: u32) -> u32 {
     let config = pool::config(config);
-    match sched::pick(config, &pool::PoolOf(config), pool::cursor(service), Client { address, port: port as u16 }) {
-        Some(member) => member.real,
+    let client = Client { address, port: port as u16, destination };
+    match sched::pick(config, &pool::PoolOf(config), pool::cursor(config.group), client) {
+        Some(member) => member.number(),
         None => NO_REAL,
     }
-}
-
-/// Writes the connection into one of its buckets. False when they have no room for it.
-#[inline(always)]
-fn insert<F: Family>(place: &Place<F>, real: u32, state: State) -> bool {
-    let now = settings::now();
-    let claimed = table::claim(place.first(), place.second(), now, &settings::get().timeouts);
-    let Some(Claimed { slot, evicted }) = claimed else {
-        return false;
-    };
-    slot.write_key(place.key);
-    slot.publish(Meta::new(place.service, real, state, now));
-    if let Some(evicted) = evicted {
-        connection::settle(evicted);
-    }
-    reals::add_load(real, Load::unit(matches!(state, State::Established)));
-    true
 }
 
 #[inline(always)]

@@ -1,23 +1,49 @@
-//! Which virtual service a packet is for: exact address, port and protocol first, then the service of any port.
+//! Which virtual service a packet is for: exact address, port and protocol first, then the service of any port, or the entries for
+//! address prefixes and ranges of ports.
 
 use lb_common::abi::service::Target;
+use lb_common::abi::settings::inexact;
 use lb_common::wire::parse::Flow;
 
+use super::connection::Place;
 use crate::family::Family;
 use crate::maps::settings;
 
+/// The service of a flow, and what keys of its connections have besides the packet's own ([`Family::marked`]).
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) target: Target,
+    pub(crate) mark: u64,
+}
+
+impl Found {
+    /// Where the flow's connection may be.
+    #[inline(always)]
+    pub(crate) fn place<F: Family>(self, flow: &Flow<F::Header>) -> Place<F> {
+        Place::of(F::key(flow), self.mark, self.target.service())
+    }
+}
+
 /// The service of a flow.
 #[inline(always)]
-pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Target> {
+pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
     let protocol = F::protocol(&flow.ip);
     let exact = F::service(&flow.ip, flow.transport.destination_port(), protocol);
     if exact.is_some() {
-        return Some(exact);
+        return Some(Found { target: exact, mark: 0 });
     }
     // Most directors have no such service, and most other packets would pay for the look.
-    if !settings::has_any_port() {
+    let inexact = settings::inexact();
+    if inexact == 0 {
         return None;
     }
-    let any = F::service(&flow.ip, 0, protocol);
-    if any.is_some() { Some(any) } else { None }
+    let target = if inexact & inexact::SHAPES != 0 {
+        F::shaped_service(&flow.ip, flow.transport.destination_port(), protocol)
+    } else {
+        F::service(&flow.ip, 0, protocol)
+    };
+    if !target.is_some() {
+        return None;
+    }
+    Some(Found { target, mark: if target.is_many() { F::virtual_mark(&flow.ip) } else { 0 } })
 }

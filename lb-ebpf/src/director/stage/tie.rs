@@ -113,9 +113,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: u64, attempt: u64) -> u32 {
 
 #[inline(always)]
 fn tie<F: Family>(flow: &Flow<F::Header>, attempt: u64) -> Result<u32, Verdict> {
-    let target = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?;
-    let key = F::key(flow);
-    let place = connection::Place::<F>::of(key, target.service());
+    let place = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?.place::<F>(flow);
     // The table was full, and the scheduler needs no entry: translation does.
     let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;
     let old = replies::tie::<F>(index);
@@ -171,7 +169,7 @@ fn begin<F: Family>(
     if !row.exchange(word, Word::BUSY) {
         return again(Verdict::NatFull);
     }
-    write::<F>(row, &new, flow, place.key, found.meta);
+    write::<F>(row, &new, flow, F::key_words(place.packet_key, place.mark), found.meta);
     row.publish(Word::new(new.hash, Place::new(index, F::IS_V6)));
     if is_full && is_twice(row, &new) {
         row.publish(Word::FREE);
@@ -195,7 +193,7 @@ fn ends_of<F: Family>(
     attempt: u32,
 ) -> Result<New, Verdict> {
     let end = real.entry.end();
-    let (client, ports) = F::client_end(place.key);
+    let (client, ports) = F::client_end(place.packet_key);
     let real_port = if end.port() == 0 { ports >> 16 } else { u32::from(end.port()) };
     let (destination, port) = if is_full {
         let (local, port) = replies::local(end.is_v6(), place.hash, attempt).ok_or(Verdict::NatSpent)?;
@@ -295,9 +293,9 @@ fn has_ends(row: Row, word: Word, new: &New) -> bool {
 
 /// Writes the record of a row that this caller made busy.
 #[inline(always)]
-fn write<F: Family>(row: Row, new: &New, flow: &Flow<F::Header>, key: F::Key, meta: Meta) {
+fn write<F: Family>(row: Row, new: &New, flow: &Flow<F::Header>, key: [u64; 3], meta: Meta) {
     let record = row.record();
-    let (key, service) = (F::key_words(key), F::words(F::destination(&flow.ip)));
+    let service = F::words(F::destination(&flow.ip));
     record.set_source_0(new.source[0]);
     record.set_source_1(new.source[1]);
     record.set_destination_0(new.destination[0]);

@@ -43,10 +43,10 @@ pub extern "C" fn xvs_toa(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
     let longest = Chosen::of(record.real()).entry.way().mtu();
     // Translated within its family, so that the client's is the segment's.
     if stand.is_v6() {
-        let (client, ports) = V6::client_end(V6::key_of(record.key()));
+        let (client, ports) = V6::client_of(record.key());
         insert_v6(ctx, client, ports as u16, longest)
     } else {
-        let (client, ports) = V4::client_end(V4::key_of(record.key()));
+        let (client, ports) = V4::client_of(record.key());
         insert_v4(ctx, client, ports as u16, longest)
     };
     0
