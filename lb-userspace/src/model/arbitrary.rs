@@ -20,7 +20,7 @@ pub(crate) fn spec() -> impl Strategy<Value = Spec> {
         let any_port: Vec<_> = services.keys().filter(|key| key.port == 0).map(|key| key.address).collect();
         services.values_mut().filter(|service| any_port.contains(&service.key.address)).for_each(|s| s.helper = None);
         // Not sorted: the order of the file must survive.
-        Spec { director, services: services.into_values().rev().collect() }
+        Spec { director, marks: Vec::new(), services: services.into_values().rev().collect() }
     })
 }
 
@@ -73,7 +73,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
     (words, address(), any::<u16>(), any::<[bool; 3]>(), option::of(health()), vec(real(), 0..5)).prop_map(
         |((protocol, scheduler, method, on_real_down), address, port, chosen, health, reals)| {
             let key = ServiceKey { protocol, address, port };
-            let known = SchedulerFlag::ALL.iter().copied().filter(|flag| flag.scheduler() == scheduler);
+            let known = SchedulerFlag::ALL.iter().copied().filter(|flag| flag.scheduler() == Some(scheduler));
             let scheduler_flags = known.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
             let mut service =
                 ServiceSpec { scheduler, scheduler_flags, method, on_real_down, health, ..ServiceSpec::new(key) };
@@ -108,6 +108,8 @@ fn real() -> impl Strategy<Value = RealSpec> {
             port,
             weight,
             method,
+            upper_threshold: 0,
+            lower_threshold: 0,
             tunnel_port: tunnel_port.filter(|_| method == Some(Method::Gue)),
             tunnel_checksum: tunnel_checksum.filter(|_| matches!(method, Some(Method::Gue | Method::Gre))),
         },

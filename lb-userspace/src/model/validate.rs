@@ -25,10 +25,18 @@ use super::{
 pub const MAX_SERVICES: usize = 10_000;
 /// Reals in a service: what a scheduler looks through for one new connection.
 pub const MAX_REALS: usize = 1024;
-/// Weight of a real; LVS has the same limit.
-pub const WEIGHT: RangeInclusive<u32> = 0..=65_535;
+/// Weight of a real, and its thresholds: what ipvsadm 1.31 takes.
+pub const WEIGHT: RangeInclusive<u32> = 0..=2_147_483_647;
 /// Idle timeouts in seconds: up to 31 days, the limit of LVS (`IP_VS_CONN_TIMEOUT` in ipvsadm).
 pub const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=2_678_400;
+/// Slots of an `mh` table: the primes that IPVS can be built with, of which 4093 is the usual one.
+pub const TABLE_SLOTS: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071];
+/// `conn_reuse_mode`: two bits.
+pub const CONN_REUSE_MODE: RangeInclusive<u32> = 0..=3;
+/// Marks: IPVS has no mark 0.
+pub const MARK: RangeInclusive<u32> = 1..=u32::MAX;
+/// Rules of marks.
+pub const MAX_MARK_RULES: usize = 4096;
 /// Time between two checks of a real, in milliseconds.
 pub const CHECK_INTERVAL_MS: RangeInclusive<u64> = 100..=3_600_000;
 /// Time a check may take, in milliseconds.
@@ -59,7 +67,7 @@ pub fn validate(spec: &Spec) -> Vec<Problem> {
 /// As [`validate`], for a Spec of which the values under the keys `broken` could not be read: they hold
 /// defaults, so nothing is said about them nor about what depends on them.
 pub(super) fn findings(spec: &Spec, broken: &BTreeSet<String>) -> Vec<Finding> {
-    let Spec { director, services } = spec;
+    let Spec { director, marks: _, services } = spec;
     let unread = broken.iter().any(|key| key.starts_with("director.local_addresses"));
     let has_local = |is_v4| unread || director.local_addresses.iter().any(|local| local.is_ipv4() == is_v4);
     let locals = [true, false].into_iter().filter(|is_v4| has_local(*is_v4)).collect();
@@ -124,6 +132,10 @@ impl Check<'_> {
             interfaces,
             timeouts,
             sloppy_tcp: _,
+            sloppy_sctp: _,
+            expire_nodest_conn: _,
+            expire_quiescent_template: _,
+            conn_reuse_mode: _,
             answer_echo: _,
             tunnel_source_v4,
             tunnel_source_v6,
@@ -197,8 +209,7 @@ impl Check<'_> {
     }
 
     fn service(&mut self, path: &str, service: &ServiceSpec) {
-        let ServiceSpec { key, scheduler, scheduler_flags, method: _, on_real_down: _, helper, health, reals } =
-            service;
+        let ServiceSpec { key, scheduler, scheduler_flags, helper, health, reals, .. } = service;
         if self.read(path, &["address"])
             && let Some(reason) = unusable(key.address)
         {
@@ -212,11 +223,10 @@ impl Check<'_> {
             }
             if let Some(first) = seen.get(flag) {
                 self.duplicate(&at, &format!("flag {flag}"), first);
-            } else if self.read(path, &["scheduler"]) && flag.scheduler() != *scheduler {
-                self.say(
-                    &at,
-                    format!("flag {flag} is for scheduler {}, this service has {scheduler}", flag.scheduler()),
-                );
+            } else if let Some(other) = flag.scheduler().filter(|other| other != scheduler)
+                && self.read(path, &["scheduler"])
+            {
+                self.say(&at, format!("flag {flag} is for scheduler {other}, this service has {scheduler}"));
             }
             seen.entry(flag).or_insert(at);
         }
