@@ -16,7 +16,7 @@ use crate::model::{
     mark::{Destination, MarkRule},
     persistence::Persistence,
     spec::{DEFAULT_WEIGHT, DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec},
-    validate::{CHECK_COUNT, CONN_REUSE_MODE, MARK, TABLE_SLOTS, TIMEOUT_SECONDS, WEIGHT},
+    validate::{CHECK_COUNT, CONN_REUSE_MODE, MARK, TABLE_SLOTS, THRESHOLD, TIMEOUT_SECONDS, WEIGHT},
     word::{Family, Protocol, SchedulerFlag},
 };
 
@@ -178,8 +178,8 @@ fn real(mut section: Section<'_>, service_port: u16) -> RealSpec {
         address,
         port: port.unwrap_or(service_port),
         weight: number(&mut section, "weight", &WEIGHT).unwrap_or(DEFAULT_WEIGHT),
-        upper_threshold: number(&mut section, "upper_threshold", &WEIGHT).unwrap_or_default(),
-        lower_threshold: number(&mut section, "lower_threshold", &WEIGHT).unwrap_or_default(),
+        upper_threshold: number(&mut section, "upper_threshold", &THRESHOLD).unwrap_or_default(),
+        lower_threshold: number(&mut section, "lower_threshold", &THRESHOLD).unwrap_or_default(),
         method: section.word("method"),
         tunnel_port: section.number("tunnel_port", 1, 65_535),
         tunnel_checksum: section.boolean("tunnel_checksum"),
