@@ -26,8 +26,8 @@ pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> 
         }
         RealCommand::Edit(args) => {
             let RealSetArgs { at: RealKeyArgs { key, real }, weight, method, tunnel_port, tunnel_checksum } = args;
-            let real = real.endpoint(&key);
-            Edit::EditReal(RealEdit { service: key, real, weight, method, tunnel_port, tunnel_checksum })
+            let edit = RealEdit::new(key, real.endpoint(&key));
+            Edit::EditReal(RealEdit { weight, method, tunnel_port, tunnel_checksum, ..edit })
         }
         RealCommand::Remove(RealKeyArgs { key, real }) => {
             Edit::RemoveReal(RealRef { service: key, real: real.endpoint(&key) })

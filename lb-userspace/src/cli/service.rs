@@ -39,14 +39,13 @@ fn added(args: ServiceAddArgs) -> Result<ServiceSpec, CliError> {
         None => None,
     };
     Ok(ServiceSpec {
-        key,
         scheduler: scheduler.unwrap_or_default(),
         scheduler_flags: flags,
         method: method.unwrap_or_default(),
         on_real_down: on_real_down.unwrap_or_default(),
         helper,
         health,
-        reals: Vec::new(),
+        ..ServiceSpec::new(key)
     })
 }
 
@@ -71,7 +70,8 @@ async fn edit(client: &Client, args: ServiceEditArgs, out: &Output) -> Result<()
     };
     let scheduler_flags = (no_flags || !flags.is_empty()).then_some(flags);
     let helper = (no_helper || helper.is_some()).then_some(helper);
-    let edit = ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, helper, health };
+    let edit =
+        ServiceEdit { scheduler, scheduler_flags, method, on_real_down, helper, health, ..ServiceEdit::new(key) };
     change(client, Edit::EditService(edit), if_revision, out).await
 }
 
