@@ -8,11 +8,14 @@ use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::connection::STATES;
+use lb_common::abi::real::Capacity;
 use lb_common::abi::service::scheduler::MH;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::algo::ring::{RingMember, maglev};
 use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
+use lb_userspace::dataplane::addresses::Address;
+use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::loader::parse_over;
 use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::memory::Memory;
@@ -116,14 +119,15 @@ impl Instance {
         let reals: Vec<_> =
             self.case.reals().into_iter().filter_map(|real| endpoint(&real).map(|at| (at, real))).collect();
         for (at, real) in &reals {
-            self.tables.set_real(&key, *at, real)?;
+            self.tables.set_real(&key, *at, real, &Capacity::default())?;
         }
         let ring_members: Vec<_> =
             (1..).take(reals.len()).map(|n| RingMember { address: 0x0a00_0100 + n, port: 80, weight: 1 }).collect();
         let ring = if self.case.scheduler == MH { maglev(&ring_members) } else { Vec::new() };
         let members = reals.iter().map(|(at, _)| (*at, 1)).collect();
-        self.tables
-            .set_pool(&key, Pool { scheduler: self.case.scheduler, flags: 0, members, ring, weight_start: 1 })?;
+        let addresses = Address::of_service(&key).into_iter().collect();
+        let pool = Pool { scheduler: self.case.scheduler, members, ring, weight_start: 1, addresses, ..Pool::default() };
+        self.tables.set_pool(&key, pool)?;
         if self.case.subject == Subject::Known && self.case.program().starts_with("xvs") && self.case.method != "-" {
             let round = self.case.flows.div_ceil(PACKETS);
             for flags in [SYN, ACK] {
@@ -183,7 +187,7 @@ impl Instance {
     fn empty(&mut self) -> anyhow::Result<()> {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
-        self.tables.sweep(newest + 1, &[0; STATES]);
+        self.tables.sweep(newest + 1, &Ageing::director([0; STATES]));
         let used = self.used();
         anyhow::ensure!(used == 0, "{used} connections stayed in the tables");
         Ok(())

@@ -7,7 +7,6 @@ use lb_common::abi::service::scheduler::{LC, MH, RR, SH, WLC, WRR};
 use lb_common::abi::verdict::Verdict;
 use lb_tests::director::{Director, direct};
 use lb_tests::packet::{ACK, FIN, Packet, RST, SYN};
-use lb_userspace::dataplane::tables::Pool;
 use lb_userspace::model::ServiceKey;
 
 use super::{CLIENT, VIP, VIP6};
@@ -80,11 +79,10 @@ fn wrr() {
 #[test]
 fn wrr_as_measured_on_ipvs() {
     let (mut director, key) = director(WRR, 0, &[2, 3, 5]);
-    let members = vec![(at('a'), 2), (at('b'), 3), (at('c'), 5)];
-    director
-        .tables
-        .set_pool(&key, Pool { scheduler: WRR, flags: 0, members, ring: Vec::new(), weight_start: 1 })
-        .unwrap();
+    let members = [(at('a'), 2), (at('b'), 3), (at('c'), 5)];
+    for first in [3, 2, 1, 0] {
+        director.pool(&key, WRR, 0, &members[first..]);
+    }
     // r3 r2 r1 r1 r1 r2 r1 r3 r2 r1 with r3 = a, r2 = b, r1 = c.
     assert_eq!(sequence(&mut director, 1, 20), "abcccbcabcabcccbcabc");
 }

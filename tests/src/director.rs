@@ -12,11 +12,13 @@ use aya::sys::SyscallError;
 use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::connection::{STATES, State};
 use lb_common::abi::names::PROGRAM_DIRECTOR;
-use lb_common::abi::real::{Load, Real, method};
+use lb_common::abi::real::{Capacity, Real, method};
 use lb_common::abi::service::scheduler;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
+use lb_userspace::dataplane::addresses::Address;
+use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
 use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::pins::Geometry;
@@ -120,7 +122,8 @@ impl Director {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
             tick_shift: options.tick_shift,
-            sloppy_tcp: u32::from(options.sloppy_tcp),
+            sloppy: u32::from(options.sloppy_tcp),
+            reuse_mode: 3,
             answer_echo: u64::from(options.answer_echo),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
             replies: u64::from(options.replies),
@@ -152,7 +155,7 @@ impl Director {
         let key: ServiceKey = key.parse().expect("a service");
         self.tables.add_service(key).expect("a number");
         for (real, _) in reals {
-            self.tables.set_real(&key, endpoint(real).expect("an address"), real).expect("a number");
+            self.tables.set_real(&key, endpoint(real).expect("an address"), real, &Capacity::default()).expect("a number");
         }
         let weights: Vec<_> =
             reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
@@ -177,7 +180,15 @@ impl Director {
         let step = lb_common::algo::ring::common_divisor(members.iter().map(|(_, weight)| *weight)).max(1);
         let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(0);
         let weight_start = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
-        let pool = Pool { scheduler, flags, members: members.to_vec(), ring: ring.to_vec(), weight_start };
+        let pool = Pool {
+            scheduler,
+            flags,
+            members: members.to_vec(),
+            ring: ring.to_vec(),
+            weight_start,
+            addresses: Address::of_service(key).into_iter().collect(),
+            ..Pool::default()
+        };
         self.tables.set_pool(key, pool).expect("room for the pool");
     }
 
@@ -185,7 +196,8 @@ impl Director {
     pub fn change_real(&mut self, key: &ServiceKey, at: SocketAddr, change: impl FnOnce(&mut Real)) {
         let mut real = self.real(key, at);
         change(&mut real);
-        self.tables.set_real(key, at, &real).expect("it has a number");
+        let capacity = self.tables.capacity(self.number(key, at));
+        self.tables.set_real(key, at, &real, &capacity).expect("it has a number");
     }
 
     /// A real's value in the table.
@@ -195,8 +207,8 @@ impl Director {
 
     /// Active and inactive connections of a real.
     pub fn load(&self, key: &ServiceKey, at: SocketAddr) -> (u32, u32) {
-        let Load(word) = self.tables.load(self.number(key, at));
-        (word as u32, (word >> 32) as u32)
+        let load = self.tables.load(self.number(key, at));
+        (load.active(), load.inactive())
     }
 
     fn number(&self, key: &ServiceKey, at: SocketAddr) -> u32 {
@@ -214,7 +226,7 @@ impl Director {
     pub fn forget(&mut self) {
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
-        self.tables.sweep(newest + 1, &[0; STATES]);
+        self.tables.sweep(newest + 1, &Ageing::director([0; STATES]));
         assert!(self.connections().is_empty(), "every connection has expired");
     }
 
@@ -224,7 +236,7 @@ impl Director {
         timeouts[state as usize] = 0;
         let mut newest = 0;
         self.tables.each_connection(|connection| newest = newest.max(connection.meta.last_seen()));
-        self.tables.sweep(newest + 1, &timeouts);
+        self.tables.sweep(newest + 1, &Ageing::director(timeouts));
         assert!(self.connections().iter().all(|(_, other)| *other != state), "all of them have expired");
     }
 

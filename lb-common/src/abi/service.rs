@@ -189,7 +189,9 @@ pub struct Config {
     /// Persistence: leading bits of a client's address that tell it from others.
     pub netmask: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
+    /// The mark that it is for; 0: it is no mark's.
+    pub mark: u32,
     /// Number under which the service's cursor, templates and remembered destinations are kept. Its addresses may have other ones.
     pub group: u32,
     /// Persistence: ticks that a template is kept. For the daemon, as are the next ones.

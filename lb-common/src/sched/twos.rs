@@ -20,7 +20,8 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<M
         return None;
     }
     // From 0 to the total, both included, as in IPVS: 0 falls to the first member, too.
-    let mut left = [random(cursor) % (total + 1), random(cursor) % (total + 1)];
+    let outcomes = (total + 1).max(1);
+    let mut left = [random(cursor) % outcomes, random(cursor) % outcomes];
     let mut chosen = [Member { real: 0, weight: pool.zero() }; 2];
     pool.scan(config.member_count, |index| {
         let Some(member) = pool.member(index) else { return false };

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lb_common::abi::LAYOUT_VERSION;
+use lb_common::abi::real::Capacity;
+use lb_common::abi::remembered::EXPIRATION;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::tables::Table;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +19,8 @@ use super::store::{Saved, Store};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
 use crate::api::types::{AppliedView, PlanView};
+use crate::dataplane::addresses::fits;
+use crate::dataplane::ageing::Ageing;
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::connections::Sweep;
 use crate::dataplane::early::{self, EarlyFragment};
@@ -28,7 +32,7 @@ use crate::dataplane::tables::Tables;
 use crate::dataplane::{DataplaneError, cpus, objects};
 use crate::model::{HealthSpec, Probe, Spec, edit, validate};
 use crate::reconcile::changes::changes;
-use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets};
+use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets, timeouts};
 use crate::reconcile::plan::{Op, numbers_needed, plan};
 use crate::signal::health::{self, CheckConfig, CheckId, CheckKind, Health};
 use crate::signal::neighbour::{self, NextHop, Target};
@@ -207,13 +211,19 @@ impl Director {
     fn join(&self, spec: &Spec) -> Desired {
         let known = |service: &_, endpoint: &SocketAddr| {
             let row = self.tables.services().get(service)?;
-            let value = self.tables.real(*row.reals.get(endpoint)?)?;
+            let number = *row.reals.get(endpoint)?;
+            let value = self.tables.real(number)?;
             let weight =
                 row.pool.members.iter().find(|(member, _)| member == endpoint).map_or(0, |(_, weight)| *weight);
-            Some((value, weight))
+            Some((value, Capacity { weight, ..self.tables.capacity(number) }))
         };
         let facts = Facts { next_hops: &self.next_hops.borrow(), health: &self.health.borrow(), known: &known };
         effective(spec, &facts, &self.tables.settings())
+    }
+
+    /// How long connections are kept, by the applied Spec.
+    pub(super) fn ageing(&self) -> Ageing {
+        Ageing::of(&self.tables, timeouts(&self.saved.spec.director, &self.tables.settings()))
     }
 
     /// What should be and the steps to it, with room for all of them.
@@ -231,6 +241,8 @@ impl Director {
         }
         let pools = ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
         self.tables.has_room(pools).map_err(|what| EngineError::Conflict { what })?;
+        let addresses = desired.services.values().flat_map(|service| &service.pool.addresses);
+        fits(addresses).map_err(|what| EngineError::Conflict { what })?;
         Ok((desired, ops))
     }
 
@@ -316,7 +328,11 @@ impl Director {
         let settings = self.tables.settings();
         match self.clock.tick(settings.tick_shift) {
             Ok(tick) => {
-                self.sweep = self.tables.sweep(tick, &settings.timeouts);
+                self.sweep = self.tables.sweep(tick, &self.ageing());
+                if tick % FORGETTING == 0 {
+                    let day = clock::ticks(EXPIRATION, settings.jiffies_per_second, settings.tick_shift);
+                    self.tables.forget_destinations(tick, day);
+                }
                 self.helper.tick(&Moment { tables: &self.tables, settings, tick, now: Instant::now() });
             }
             Err(error) => tracing::error!("no clock, nothing expires: {error}"),
@@ -378,6 +394,9 @@ impl Director {
 
 /// How often [`Director::tick`] runs.
 pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks from one look at the remembered destinations to the next: IPVS's are a minute apart.
+const FORGETTING: u32 = 64;
 
 fn failed(cause: String) -> EngineError {
     EngineError::Failed { cause }

@@ -1,10 +1,10 @@
 //! What the API shows: Spec, facts and tables joined into the shapes of `api::types`. Changes nothing.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use lb_common::abi::connection::{STATE_NAMES, State};
 use lb_common::abi::verdict::Action;
+use lb_common::wire::transport::{SCTP, UDP};
 
 use super::director::Director;
 use crate::api::error::EngineError;
@@ -16,7 +16,7 @@ use crate::api::types::{
 use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::{ServiceRow, endpoint};
-use crate::model::ServiceKey;
+use crate::model::Protocol;
 use crate::reconcile::rewrite::{clamps_mss, growth};
 
 /// The daemon's state.
@@ -48,7 +48,7 @@ pub(super) fn status(director: &Director) -> StatusView {
             }
         }
     }
-    let (capacity_v4, capacity_v6) = director.tables.capacity();
+    let (capacity_v4, capacity_v6) = director.tables.places();
     let interfaces = director.loaded.links().iter().map(|(name, link)| InterfaceView {
         name: name.clone(),
         index: link.ifindex,
@@ -189,8 +189,9 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
         return Err(EngineError::NotFound { what: format!("service {service} does not exist") });
     }
     let (now, settings) = director.now().map_err(|e| EngineError::Failed { cause: e.to_string() })?;
-    let services: BTreeMap<u32, ServiceKey> =
-        director.tables.services().iter().map(|(key, row)| (row.id, *key)).collect();
+    let services = director.tables.numbers();
+    let ageing = director.ageing();
+    let assured = director.tables.assured(&ageing);
     let seconds = |ticks| clock::seconds(ticks, settings.jiffies_per_second, settings.tick_shift);
     let mut page = ConnectionPage::default();
     let tables = &director.tables;
@@ -209,20 +210,34 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
         if page.connections.len() >= filter.limit {
             return;
         }
-        let timeout = settings.timeouts[meta.state() as usize];
+        let timeout = ageing.timeout(meta);
+        let key = (director.tables.services().get(service).map_or(0, |row| row.id), connection.client.ip(), connection.port);
+        let (address, protocol) = match connection.virtual_ {
+            Some((address, number)) => (address, protocol_of(number)),
+            None => (service.address, service.protocol),
+        };
+        let state = if meta.state().is_template() && assured.contains(&key) { State::TemplateAssured } else { meta.state() };
         page.connections.push(ConnectionView {
-            protocol: service.protocol,
+            protocol,
             client: connection.client,
-            virtual_: SocketAddr::new(service.address, connection.port),
+            virtual_: SocketAddr::new(address, connection.port),
             // A service of any port leads to the same port at the real.
             real: SocketAddr::new(real.ip(), if real.port() == 0 { connection.port } else { real.port() }),
-            state: meta.state().name().to_owned(),
+            state: state.name().to_owned(),
             idle_seconds: seconds(meta.idle(now)),
             expires_seconds: seconds(timeout.saturating_sub(meta.idle(now))),
         });
     });
     page.shown = page.connections.len() as u64;
     Ok(page)
+}
+
+fn protocol_of(number: u8) -> Protocol {
+    match number {
+        UDP => Protocol::Udp,
+        SCTP => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
 }
 
 fn known_state(word: &str) -> Result<State, EngineError> {

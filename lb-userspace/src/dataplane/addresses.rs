@@ -3,6 +3,8 @@
 //! An address takes the first way without target in its bucket, or in the next one. Its key is written first, then its target: the
 //! target's one store makes it visible. Taken away, it loses its target only; the key goes on telling readers to look in the next
 //! bucket.
+//!
+//! A block of addresses or ports stands under its first ones and a tag that says how large it is ([`lb_common::abi::shape`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::service::{BUCKETS, PROTOCOL_ANY, Target, key_v4, key_v6_tail};
+use lb_common::abi::settings::inexact;
+use lb_common::abi::shape::{SHAPES, Shape, Shapes, WHOLE_PORT};
 use lb_common::algo::hash;
 use lb_common::wire::transport::{SCTP, TCP, UDP};
 
@@ -23,24 +27,102 @@ pub(crate) struct Addresses {
     placed: BTreeMap<Address, Target>,
 }
 
-/// Address, port in host order, protocol number.
+/// A block of addresses and ports that leads to one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Address {
-    ip: IpAddr,
-    port: u16,
-    protocol: u8,
+pub struct Address {
+    /// The address, or the first one.
+    pub ip: IpAddr,
+    /// Leading bits of it that count.
+    pub prefix: u8,
+    /// Protocol number.
+    pub protocol: u8,
+    /// The port in host order, or the first one; 0 for any.
+    pub port: u16,
+    /// Leading bits of it that count.
+    pub port_bits: u8,
+}
+
+impl Address {
+    /// One address, and one port or any (0).
+    pub fn single(ip: IpAddr, protocol: u8, port: u16) -> Self {
+        let port_bits = if port == 0 { 0 } else { WHOLE_PORT as u8 };
+        Self { ip, prefix: width(ip), protocol, port, port_bits }
+    }
+
+    /// The address of a service that is no mark's.
+    pub fn of_service(key: &ServiceKey) -> Option<Self> {
+        let protocol = match key.protocol {
+            Protocol::Tcp => TCP,
+            Protocol::Udp => UDP,
+            Protocol::Sctp => SCTP,
+            Protocol::Mark => return None,
+        };
+        Some(Self::single(key.address, protocol, key.port))
+    }
+
+    /// It stands for many addresses.
+    pub fn is_many(&self) -> bool {
+        self.prefix < width(self.ip)
+    }
+
+    /// It is found without a look at the shapes: one address, and one port or any.
+    fn is_plain(&self) -> bool {
+        !self.is_many() && (self.port_bits == 0 || u32::from(self.port_bits) == WHOLE_PORT)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::new(u32::from(self.prefix), u32::from(self.port_bits))
+    }
+
+    /// What says that its addresses are VIPs.
+    fn mark(&self) -> Self {
+        if self.is_plain() {
+            return Self { port: 0, port_bits: 0, protocol: PROTOCOL_ANY, ..*self };
+        }
+        Self { port: 0, protocol: PROTOCOL_ANY, ..*self }
+    }
+
+    fn is_mark(&self) -> bool {
+        self.protocol == PROTOCOL_ANY
+    }
+}
+
+fn width(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
 }
 
 /// Key words of an address: one for IPv4, three for IPv6.
 fn words(address: &Address) -> Vec<u64> {
-    let port = address.port.to_be();
+    let shape = address.shape();
+    let (port, tags) = if address.is_plain() {
+        (address.port, (0, 0))
+    } else {
+        (shape.port(address.port), (shape.tag_v4(), shape.tag_v6()))
+    };
     match address.ip {
-        IpAddr::V4(ip) => vec![key_v4(u32::from_ne_bytes(ip.octets()), port, address.protocol)],
+        IpAddr::V4(ip) => {
+            vec![key_v4(u32::from_ne_bytes(ip.octets()), port.to_be(), address.protocol) | tags.0]
+        }
         IpAddr::V6(ip) => {
             let [first, second] = halves(ip);
-            vec![first, second, key_v6_tail(port, address.protocol)]
+            vec![first, second, key_v6_tail(port.to_be(), address.protocol) | tags.1]
         }
     }
+}
+
+/// The address of a key's words: the other way round.
+fn of_words(ip: IpAddr, raw_port: u16, protocol: u8, prefix_tag: u8, is_range: bool) -> Address {
+    let port = u16::from_be(raw_port);
+    if prefix_tag == 0 {
+        return Address { protocol, ..Address::single(ip, protocol, port) };
+    }
+    let (port, port_bits) = if is_range {
+        let lowest = port & port.wrapping_neg();
+        (port & !lowest, (WHOLE_PORT - 1 - lowest.trailing_zeros()) as u8)
+    } else {
+        (port, WHOLE_PORT as u8)
+    };
+    Address { ip, prefix: prefix_tag - 1, protocol, port, port_bits }
 }
 
 fn halves(ip: Ipv6Addr) -> [u64; 2] {
@@ -77,63 +159,52 @@ fn target(way: &[AtomicU64]) -> &AtomicU64 {
 }
 
 impl Addresses {
-    /// Reads the tables and returns the services in them.
-    pub(crate) fn adopt(&mut self, v4: &Mapped, v6: &Mapped) -> Vec<(ServiceKey, Target)> {
+    /// Reads the tables and returns the addresses in them.
+    pub(crate) fn adopt(&mut self, v4: &Mapped, v6: &Mapped) -> Vec<(Address, Target)> {
         for index in 0..BUCKETS {
             for way in v4.value(index).chunks_exact(2) {
                 let (key, target) = (way[0].load(Ordering::Acquire), Target(target(way).load(Ordering::Acquire)));
                 let ip = IpAddr::V4(Ipv4Addr::from((key as u32).to_ne_bytes()));
-                self.adopt_one(ip, (key >> 32) as u16, (key >> 48) as u8, target);
+                let tag = (key >> 56) as u8;
+                self.adopt_one(of_words(ip, (key >> 32) as u16, (key >> 48) as u8, tag & 0x7f, tag & 0x80 != 0), target);
             }
             for way in v6.value(index).chunks_exact(4) {
                 let word = |at: usize| u128::from(way[at].load(Ordering::Acquire));
                 let target = Target(target(way).load(Ordering::Acquire));
                 let bytes =
                     if cfg!(target_endian = "little") { word(0) | (word(1) << 64) } else { (word(0) << 64) | word(1) };
-                self.adopt_one(
-                    IpAddr::V6(Ipv6Addr::from(bytes.to_ne_bytes())),
-                    word(2) as u16,
-                    (word(2) >> 16) as u8,
-                    target,
-                );
+                let ip = IpAddr::V6(Ipv6Addr::from(bytes.to_ne_bytes()));
+                let tail = word(2);
+                let address =
+                    of_words(ip, tail as u16, (tail >> 16) as u8, (tail >> 24) as u8, tail & (1 << 32) != 0);
+                self.adopt_one(address, target);
             }
         }
         self.repair_marks(v4, v6);
-        let services = self.placed.iter().filter_map(|(address, target)| {
-            let protocol = match address.protocol {
-                TCP => Protocol::Tcp,
-                UDP => Protocol::Udp,
-                SCTP => Protocol::Sctp,
-                _ => return None,
-            };
-            Some((ServiceKey { protocol, address: address.ip, port: address.port }, *target))
-        });
-        services.collect()
+        self.placed.iter().filter(|(address, _)| !address.is_mark()).map(|(address, target)| (*address, *target)).collect()
     }
 
     /// A daemon that was killed between an address and its VIP mark leaves one without the other.
     fn repair_marks(&mut self, v4: &Mapped, v6: &Mapped) {
-        let is_mark = |address: &Address| address.protocol == PROTOCOL_ANY;
-        let services: BTreeMap<IpAddr, Target> = self
+        let services: BTreeMap<Address, Target> = self
             .placed
             .iter()
-            .filter(|(address, _)| !is_mark(address))
-            .map(|(address, target)| (address.ip, *target))
+            .filter(|(address, _)| !address.is_mark())
+            .map(|(address, target)| (address.mark(), *target))
             .collect();
-        let marks: BTreeSet<IpAddr> =
-            self.placed.keys().filter(|address| is_mark(address)).map(|address| address.ip).collect();
-        for ip in marks.iter().filter(|ip| !services.contains_key(ip)) {
-            self.clear(table_of(v4, v6, *ip), Address { ip: *ip, port: 0, protocol: PROTOCOL_ANY });
+        let marks: BTreeSet<Address> = self.placed.keys().filter(|address| address.is_mark()).copied().collect();
+        for mark in marks.iter().filter(|mark| !services.contains_key(mark)) {
+            self.clear(table_of(v4, v6, mark.ip), *mark);
         }
-        for (ip, target) in services.iter().filter(|(ip, _)| !marks.contains(ip)) {
+        for (mark, target) in services.iter().filter(|(mark, _)| !marks.contains(mark)) {
             // A full bucket leaves the mark out, as it was.
-            let _ = self.store(table_of(v4, v6, *ip), Address { ip: *ip, port: 0, protocol: PROTOCOL_ANY }, *target);
+            let _ = self.store(table_of(v4, v6, mark.ip), *mark, *target);
         }
     }
 
-    fn adopt_one(&mut self, ip: IpAddr, raw_port: u16, protocol: u8, target: Target) {
+    fn adopt_one(&mut self, address: Address, target: Target) {
         if target.is_some() {
-            self.placed.insert(Address { ip, port: u16::from_be(raw_port), protocol }, target);
+            self.placed.insert(address, target);
         }
     }
 
@@ -142,12 +213,12 @@ impl Addresses {
         &mut self,
         v4: &Mapped,
         v6: &Mapped,
-        key: &ServiceKey,
+        address: &Address,
         target: Target,
     ) -> Result<(), DataplaneError> {
-        let address = address_of(key);
-        self.store(table_of(v4, v6, key.address), address, target)?;
-        self.store(table_of(v4, v6, key.address), Address { port: 0, protocol: PROTOCOL_ANY, ..address }, target)
+        let table = table_of(v4, v6, address.ip);
+        self.store(table, *address, target)?;
+        self.store(table, address.mark(), target)
     }
 
     fn store(&mut self, table: &Mapped, address: Address, new: Target) -> Result<(), DataplaneError> {
@@ -179,14 +250,12 @@ impl Addresses {
     }
 
     /// Takes a service's address away, and the VIP mark with the last of its IP address.
-    pub(crate) fn remove(&mut self, v4: &Mapped, v6: &Mapped, key: &ServiceKey) {
-        let address = address_of(key);
-        let table = table_of(v4, v6, key.address);
-        self.clear(table, address);
-        let others: BTreeSet<&Address> =
-            self.placed.keys().filter(|other| other.ip == address.ip && other.protocol != PROTOCOL_ANY).collect();
-        if others.is_empty() {
-            self.clear(table, Address { port: 0, protocol: PROTOCOL_ANY, ..address });
+    pub(crate) fn remove(&mut self, v4: &Mapped, v6: &Mapped, address: &Address) {
+        let table = table_of(v4, v6, address.ip);
+        self.clear(table, *address);
+        let mark = address.mark();
+        if !self.placed.keys().any(|other| !other.is_mark() && other.mark() == mark) {
+            self.clear(table, mark);
         }
     }
 
@@ -197,26 +266,112 @@ impl Addresses {
         }
         self.placed.remove(&address);
     }
-}
 
-impl Addresses {
-    /// Some service takes any port.
-    pub(crate) fn has_any_port(&self) -> bool {
-        self.placed.keys().any(|address| address.port == 0 && address.protocol != PROTOCOL_ANY)
+    /// [`inexact`], as what stands in the tables needs it.
+    pub(crate) fn inexact(&self) -> u64 {
+        inexact_of(self.placed.keys())
+    }
+
+    /// The shapes that are needed beside the plain lookups.
+    pub(crate) fn shapes(&self) -> Shapes {
+        self.shapes_with(&[])
+    }
+
+    /// The same when these addresses have come in, too.
+    pub(crate) fn shapes_with(&self, more: &[Address]) -> Shapes {
+        let mut shapes = Shapes::default();
+        for (list, is_v4) in [(&mut shapes.v4, true), (&mut shapes.v6, false)] {
+            let all = self.placed.keys().filter(|address| !address.is_mark()).chain(more);
+            let found = shapes_of(all.filter(|address| address.ip.is_ipv4() == is_v4));
+            for (place, shape) in list.iter_mut().zip(found.iter().rev()) {
+                *place = shape.0;
+            }
+        }
+        shapes
     }
 }
 
-fn address_of(key: &ServiceKey) -> Address {
-    let protocol = match key.protocol {
-        Protocol::Tcp => TCP,
-        Protocol::Udp => UDP,
-        Protocol::Sctp => SCTP,
-        // Never on the wire as a transport protocol; its address is no packet's either.
-        Protocol::Mark => u8::MAX,
-    };
-    Address { ip: key.address, port: key.port, protocol }
+/// How addresses without exact match are looked up when these are there.
+pub(crate) fn inexact_of<'a>(addresses: impl Iterator<Item = &'a Address>) -> u64 {
+    let mut bits = 0;
+    for address in addresses.filter(|address| !address.is_mark()) {
+        if !address.is_plain() {
+            bits |= inexact::SHAPES;
+        } else if address.port_bits == 0 {
+            bits |= inexact::ANY_PORT;
+        }
+    }
+    bits
+}
+
+/// The shapes that packets are looked up by: any port of one address among them, once there is another one.
+pub(crate) fn shapes_of<'a>(addresses: impl Iterator<Item = &'a Address>) -> BTreeSet<Shape> {
+    let is_needed = |address: &&Address| !address.is_plain() || address.port_bits == 0;
+    addresses.filter(is_needed).map(Address::shape).collect()
+}
+
+/// Whether so many shapes are too many for the tables, and what to say then.
+pub fn fits<'a>(addresses: impl Iterator<Item = &'a Address> + Clone) -> Result<(), String> {
+    for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
+        let count = shapes_of(addresses.clone().filter(|address| address.ip.is_ipv4() == is_v4)).len();
+        if count > SHAPES {
+            return Err(format!(
+                "the marks' {family} rules have {count} different prefix lengths and sizes of port blocks, at most {SHAPES} \
+                 fit; let port ranges begin and end at multiples of a power of two"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn table_of<'a>(v4: &'a Mapped, v6: &'a Mapped, ip: IpAddr) -> &'a Mapped {
     if ip.is_ipv4() { v4 } else { v6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_reads_back_from_its_words() {
+        let v4 = IpAddr::from([10, 0, 0, 0]);
+        let v6: IpAddr = "fd00::".parse().unwrap();
+        let mut all = Vec::new();
+        for ip in [v4, v6] {
+            for (port, port_bits) in [(80, 16), (0x8000, 1), (8000, 13), (0, 0), (0, 16), (0xffff, 16), (0xfffe, 15)] {
+                for prefix in [0, 8, 24, width(ip)] {
+                    all.push(Address { ip, prefix, protocol: 6, port, port_bits });
+                }
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for address in all {
+            if address.is_plain() && address.port == 0 && address.port_bits != 0 {
+                continue;
+            }
+            let key = words(&address);
+            assert!(seen.insert(key.clone()), "{address:?} has another one's key");
+            let tail = if key.len() == 1 { key[0] >> 32 } else { key[2] };
+            let back = if key.len() == 1 {
+                let tag = (key[0] >> 56) as u8;
+                of_words(address.ip, tail as u16, (tail >> 16) as u8, tag & 0x7f, tag & 0x80 != 0)
+            } else {
+                of_words(address.ip, tail as u16, (tail >> 16) as u8, (tail >> 24) as u8, tail & (1 << 32) != 0)
+            };
+            assert_eq!(back, address);
+        }
+    }
+
+    #[test]
+    fn shapes_are_needed_for_what_no_plain_lookup_finds() {
+        let ip = IpAddr::from([10, 0, 0, 1]);
+        let exact = Address::single(ip, 6, 80);
+        let any = Address::single(ip, 17, 0);
+        let range = Address { port: 8000, port_bits: 13, ..exact };
+        assert_eq!(inexact_of([exact].iter()), 0);
+        assert_eq!(inexact_of([exact, any].iter()), inexact::ANY_PORT);
+        assert_eq!(inexact_of([any, range].iter()), inexact::ANY_PORT | inexact::SHAPES);
+        let shapes: Vec<_> = shapes_of([exact, any, range].iter()).into_iter().collect();
+        assert_eq!(shapes, [Shape::new(32, 0), Shape::new(32, 13)]);
+    }
 }

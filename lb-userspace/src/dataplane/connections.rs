@@ -4,20 +4,24 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_common::abi::connection::{Meta, STATES, State};
-use lb_common::abi::real::Load;
-use lb_common::table::is_expired;
+use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::real::{Load, disposition};
+use lb_common::table::unit;
 
+use super::ageing::Ageing;
 use super::mapped::Mapped;
 use super::tables::Tables;
+use super::virtuals::Virtuals;
 
-/// A connection as it stood in the table.
+/// A connection, or a client's template, as it stood in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
-    /// Client address and port.
+    /// Client address and port; a template's has port 0.
     pub client: SocketAddr,
     /// Port that the client sent to.
     pub port: u16,
+    /// Address that it sent to, and its protocol number; None when its service is gone, and for a mark's template.
+    pub virtual_: Option<(IpAddr, u8)>,
     /// Its meta word.
     pub meta: Meta,
 }
@@ -34,25 +38,36 @@ pub struct Sweep {
 }
 
 impl Tables {
-    /// Frees connections without a packet for longer than their state's timeout, and those of services that were removed.
-    pub fn sweep(&self, now: u32, timeouts: &[u32; STATES]) -> Sweep {
+    /// Frees connections without a packet for longer than they are kept, and those of services that were removed. A template that has had
+    /// its time stays while connections made by it do, and one whose connection is open is assured.
+    pub fn sweep(&self, now: u32, ageing: &Ageing) -> Sweep {
         let mut sweep = Sweep::default();
         let retired = self.retired();
-        for (table, entry, used) in
-            [(&self.maps.connections_v4, 2, &mut sweep.used_v4), (&self.maps.connections_v6, 4, &mut sweep.used_v6)]
-        {
-            for entry in table.words().chunks_exact(entry) {
+        let mut templates = Vec::new();
+        for (table, entry, used, is_v6) in [
+            (&self.maps.connections_v4, 2, &mut sweep.used_v4, false),
+            (&self.maps.connections_v6, 4, &mut sweep.used_v6, true),
+        ] {
+            for (index, entry) in table.words().chunks_exact(entry).enumerate() {
                 let word = &entry[entry.len() - 1];
                 let meta = Meta(word.load(Ordering::Acquire));
                 if !meta.is_live() {
                     continue;
                 }
-                if (is_expired(meta, now, timeouts) || retired.contains(&meta.service())) && self.free(word, meta) {
-                    sweep.expired += 1;
-                } else {
-                    *used += 1;
+                let is_over = ageing.is_expired(meta, now);
+                if retired.contains(&meta.service()) || (is_over && !meta.state().is_template()) {
+                    if self.free(word, meta) {
+                        sweep.expired += 1;
+                        continue;
+                    }
+                } else if is_over || meta.state() == State::Template {
+                    templates.push((is_v6, index, meta));
                 }
+                *used += 1;
             }
+        }
+        if !templates.is_empty() {
+            sweep.expired += self.sweep_templates(now, ageing, &templates);
         }
         sweep
     }
@@ -62,23 +77,46 @@ impl Tables {
         if word.compare_exchange(meta.0, Meta::FREE.0, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        self.add_load(meta.real(), 0u64.wrapping_sub(Load::unit(meta.state() == State::Established)));
+        self.end_load(meta.real(), unit(meta.state()));
         true
     }
 
-    /// Adds to a real's counts, or takes away what is added modulo 2^64.
-    pub(super) fn add_load(&self, real: u32, change: u64) {
-        if let Some(load) = self.maps.loads.value(real).first() {
-            load.fetch_add(change, Ordering::SeqCst);
+    /// Takes a connection out of a real's counts, as the datapath does.
+    pub(super) fn end_load(&self, real: u32, unit: u64) {
+        if unit == 0 {
+            return;
+        }
+        let Some(word) = self.maps.loads.value(real).first() else { return };
+        let load = Load(word.fetch_sub(unit, Ordering::SeqCst).wrapping_sub(unit));
+        if load.is_overloaded() && self.capacity(real).is_relieved(load.total()) {
+            self.maps.set_overloaded(real, false);
         }
     }
 
-    /// Calls `take` with every connection, IPv4 first.
+    /// Counts a new connection of a real, as the datapath does.
+    pub(super) fn begin_load(&self, real: u32, unit: u64) {
+        let Some(word) = self.maps.loads.value(real).first() else { return };
+        let load = Load(word.fetch_add(unit, Ordering::SeqCst).wrapping_add(unit));
+        if self.capacity(real).is_reached(load.total()) {
+            self.maps.set_overloaded(real, true);
+        }
+    }
+
+    /// A template may lead a client to its real: that one is there still, and of the service.
+    pub(super) fn is_template_alive(&self, meta: Meta, group: u32) -> bool {
+        self.real(meta.real()).is_some_and(|real| {
+            u32::from(real.service) == group && matches!(real.disposition, disposition::FORWARD | disposition::DRAIN)
+        })
+    }
+
+    /// Calls `take` with every connection and template, IPv4 first.
     pub fn each_connection(&self, mut take: impl FnMut(Connection)) {
-        for entry in self.maps.connections_v4.words().chunks_exact(2) {
-            if let Some((meta, key)) = read::<1>(entry) {
-                let address = Ipv4Addr::from((key[0] as u32).to_ne_bytes());
-                take(connection(IpAddr::V4(address), (key[0] >> 32) as u32, meta));
+        let virtuals = Virtuals::of(self);
+        for (index, entry) in self.maps.connections_v4.words().chunks_exact(2).enumerate() {
+            if let Some((meta, [key])) = read::<1>(entry) {
+                let (key, virtual_) = virtuals.v4(meta.service(), index, key);
+                let address = Ipv4Addr::from((key as u32).to_ne_bytes());
+                take(connection(IpAddr::V4(address), (key >> 32) as u32, virtual_, meta));
             }
         }
         for entry in self.maps.connections_v6.words().chunks_exact(4) {
@@ -86,13 +124,14 @@ impl Tables {
                 let mut bytes = [0; 16];
                 bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
                 bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
-                take(connection(IpAddr::V6(Ipv6Addr::from(bytes)), key[2] as u32, meta));
+                let virtual_ = virtuals.v6(meta.service());
+                take(connection(IpAddr::V6(Ipv6Addr::from(bytes)), key[2] as u32, virtual_, meta));
             }
         }
     }
 
     /// Connections that fit, IPv4 and IPv6.
-    pub fn capacity(&self) -> (u64, u64) {
+    pub fn places(&self) -> (u64, u64) {
         let of = |table: &Mapped, entry: usize| (table.words().len() / entry) as u64;
         (of(&self.maps.connections_v4, 2), of(&self.maps.connections_v6, 4))
     }
@@ -102,15 +141,15 @@ impl Tables {
     pub fn audit_loads(&self) -> BTreeSet<u32> {
         let mut counted = std::collections::BTreeMap::<u32, u64>::new();
         self.each_connection(|connection| {
-            let unit = Load::unit(connection.meta.state() == State::Established);
-            *counted.entry(connection.meta.real()).or_default() += unit;
+            *counted.entry(connection.meta.real()).or_default() += unit(connection.meta.state());
         });
-        (0..self.geometry.reals).filter(|real| self.load(*real).0 != counted.get(real).copied().unwrap_or(0)).collect()
+        let is_counted = |real: &u32| self.load(*real).0 & !Load::OVERLOADED;
+        (0..self.geometry.reals).filter(|real| is_counted(real) != counted.get(real).copied().unwrap_or(0)).collect()
     }
 }
 
 /// Meta and key of a live entry; None while it changes hands.
-fn read<const KEY: usize>(entry: &[AtomicU64]) -> Option<(Meta, [u64; KEY])> {
+pub(super) fn read<const KEY: usize>(entry: &[AtomicU64]) -> Option<(Meta, [u64; KEY])> {
     let word = &entry[KEY];
     let meta = Meta(word.load(Ordering::Acquire));
     if !meta.is_live() {
@@ -120,8 +159,8 @@ fn read<const KEY: usize>(entry: &[AtomicU64]) -> Option<(Meta, [u64; KEY])> {
     Meta(word.load(Ordering::Acquire)).same_identity(meta).then_some((meta, key))
 }
 
-fn connection(address: IpAddr, ports: u32, meta: Meta) -> Connection {
+fn connection(address: IpAddr, ports: u32, virtual_: Option<(IpAddr, u8)>, meta: Meta) -> Connection {
     let bytes = ports.to_ne_bytes();
     let client = SocketAddr::new(address, u16::from_be_bytes([bytes[0], bytes[1]]));
-    Connection { client, port: u16::from_be_bytes([bytes[2], bytes[3]]), meta }
+    Connection { client, port: u16::from_be_bytes([bytes[2], bytes[3]]), virtual_, meta }
 }

@@ -12,6 +12,7 @@ use lb_common::abi::connection::{Meta, State};
 use lb_common::abi::real::{Load, Real};
 use lb_common::abi::reply::Record;
 use lb_common::abi::settings::Settings;
+use lb_common::table::unit;
 
 use super::flows::{At, Connections, Flow, address, words};
 use super::replies::{Replies, ends};
@@ -174,9 +175,9 @@ impl Tables {
         }
         let meta = Meta::new(flow.service, real, state, now);
         let (at, evicted) = connections.begin(flow, meta, now, &settings.timeouts).ok_or(NoRoom)?;
-        self.add_load(real, Load::unit(false));
+        self.begin_load(real, Load::unit(false));
         if let Some(evicted) = evicted {
-            self.add_load(evicted.real(), 0u64.wrapping_sub(Load::unit(evicted.state() == State::Established)));
+            self.end_load(evicted.real(), unit(evicted.state()));
         }
         Ok(at)
     }

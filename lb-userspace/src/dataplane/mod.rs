@@ -2,11 +2,13 @@
 //!
 //! [`pins`] knows every bpffs path and checks what it finds there, [`memory`] makes or finds the tables' maps, [`placeholders`] writes
 //! their addresses into the program, [`loader`] loads and attaches it, [`mapped`] is the memory as user space sees it,
-//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections, [`controls`] writes
+//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections by their [`ageing`],
+//! [`templates`] what persistence remembers, [`remembered`] what lblc and lblcr do, [`controls`] writes
 //! single ones for the FTP helper ([`flows`] finds them, `replies` ties them), [`counters`] sums.
 //! Nothing here decides what should be: that is `reconcile`.
 
-pub(crate) mod addresses;
+pub mod addresses;
+pub mod ageing;
 pub mod attach;
 pub mod clock;
 pub mod connections;
@@ -23,7 +25,10 @@ pub mod pins;
 pub(crate) mod placeholders;
 pub mod ranges;
 mod replies;
+pub mod remembered;
 pub mod tables;
+pub mod templates;
+mod virtuals;
 
 use std::path::PathBuf;
 

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapInfo;
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
 use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES, WAYS};
-use lb_common::abi::real::Real;
+use lb_common::abi::real::{Capacity, Real};
 use lb_common::abi::service::{BUCKETS, Config, Cursor, Member, RingLine};
 use lb_common::abi::settings::Settings;
+use lb_common::abi::shape::Shapes;
 use lb_common::abi::tables::{MESSAGES_BYTES, Table};
-use lb_common::abi::{LAYOUT_VERSION, connection, fragment, reply, service};
+use lb_common::abi::{LAYOUT_VERSION, connection, fragment, remembered, reply, service};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -118,6 +119,10 @@ impl Geometry {
             Table::TiesV6 => (size_of::<u32>(), self.buckets_v6 * WAYS as u32),
             Table::Locals => (size_of::<reply::Local>(), 2 * reply::MAX_LOCALS),
             Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
+            Table::Capacities => (size_of::<Capacity>(), self.reals),
+            Table::Shapes => (size_of::<Shapes>(), 1),
+            Table::Remembered => (size_of::<remembered::Row>(), remembered::ROWS),
+            Table::VirtualsV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
         }
     }
 

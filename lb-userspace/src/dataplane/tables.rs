@@ -4,23 +4,26 @@
 //! A new pool is written to fresh places and becomes current by one store of the service's target word.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 
 use lb_common::abi::fragment;
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
-use lb_common::abi::real::{Load, Real, disposition, family};
-use lb_common::abi::service::{Config, Member, RING_EMPTY, RingLine, Target};
+use lb_common::abi::real::{Capacity, Load, Real, disposition, family};
+use lb_common::abi::service::{Config, Cursor, Member, RING_EMPTY, RingLine, Target, scheduler};
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::Table;
+use lb_common::algo::hash;
+use lb_common::sched;
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::DataplaneError;
-use super::addresses::Addresses;
+use super::addresses::{Address, Addresses, inexact_of};
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::pins::Geometry;
 use super::ranges::Ranges;
-use crate::model::ServiceKey;
+use crate::model::{Protocol, ServiceKey};
 
 /// Every table, mapped.
 pub struct Maps {
@@ -33,6 +36,11 @@ pub struct Maps {
     members: Mapped,
     rings: Mapped,
     reals: Mapped,
+    cursors: Mapped,
+    capacities: Mapped,
+    shapes: Mapped,
+    pub(super) remembered: Mapped,
+    pub(super) virtuals_v4: Mapped,
     pub(crate) loads: Mapped,
     pub(crate) verdicts: Mapped,
     pub(crate) service_counters: Mapped,
@@ -46,7 +54,7 @@ pub struct Maps {
 }
 
 /// What a service schedules by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pool {
     /// `lb_common::abi::service::scheduler`.
     pub scheduler: u8,
@@ -58,6 +66,14 @@ pub struct Pool {
     pub ring: Vec<u16>,
     /// wrr: where a CPU that has not scheduled for the service begins.
     pub weight_start: u32,
+    /// Persistence: leading bits of a client's address.
+    pub netmask: u8,
+    /// Persistence: ticks that a template is kept.
+    pub persistence: u32,
+    /// Ticks that idle connections are kept, TCP, TCP after a FIN, UDP; 0: the director's.
+    pub timeouts: [u32; 3],
+    /// Where clients reach it; sorted.
+    pub addresses: Vec<Address>,
 }
 
 /// A service with a number.
@@ -70,6 +86,9 @@ pub struct ServiceRow {
     pub pool: Pool,
     /// Its reals' numbers, members or not.
     pub reals: BTreeMap<SocketAddr, u32>,
+    /// Numbers that connections to its addresses have, by IP address, prefix and protocol. A service of one address has its own number
+    /// there; connections to two addresses of a mark must not be taken for one.
+    pub(super) numbers: BTreeMap<(IpAddr, u8, u8), u32>,
 }
 
 /// All rows.
@@ -80,6 +99,8 @@ pub struct Tables {
     services: BTreeMap<ServiceKey, ServiceRow>,
     /// Services that were removed; their numbers are free again when no connection has them.
     retired: BTreeSet<u32>,
+    /// Numbers of addresses that were taken away, and the settlings that they rest for still.
+    resting: BTreeMap<u32, u8>,
     free_reals: BTreeSet<u32>,
     /// Numbers that nobody needed at the last settling: free at this one if still nobody does.
     idle: BTreeSet<u32>,
@@ -110,6 +131,12 @@ impl Maps {
             members: mapped(Table::Members)?,
             rings: mapped(Table::Rings)?,
             reals: mapped(Table::Reals)?,
+            cursors: mapped(Table::Cursors)?,
+            capacities: mapped(Table::Capacities)?,
+            shapes: mapped(Table::Shapes)?,
+            remembered: mapped(Table::Remembered)?,
+            // Two addresses a word.
+            virtuals_v4: pairs(Table::VirtualsV4)?,
             loads: mapped(Table::Loads)?,
             verdicts: mapped(Table::Verdicts)?,
             service_counters: mapped(Table::ServiceCounters)?,
@@ -139,6 +166,7 @@ impl Tables {
             geometry,
             services: BTreeMap::new(),
             retired: BTreeSet::new(),
+            resting: BTreeMap::new(),
             free_reals: BTreeSet::new(),
             idle: BTreeSet::new(),
             addresses: Addresses::default(),
@@ -156,14 +184,16 @@ impl Tables {
                 }
             }
         }
-        let found = tables.addresses.adopt(&tables.maps.services_v4, &tables.maps.services_v6);
-        for (key, target) in found {
-            let reals = of_service.remove(&target.service()).unwrap_or_default();
-            let row = tables.adopt_service(target, reals).ok_or_else(|| {
-                DataplaneError::other(
-                    format!("adopting service {key}"),
-                    "its configuration contradicts itself; remove the pins to start anew",
-                )
+        let mut groups: BTreeMap<u32, Vec<(Address, Target)>> = BTreeMap::new();
+        for (address, target) in tables.addresses.adopt(&tables.maps.services_v4, &tables.maps.services_v6) {
+            let config = tables.maps.configs.read::<Config>(target.config()).unwrap_or_default();
+            groups.entry(config.group).or_default().push((address, target));
+        }
+        for (group, addresses) in groups {
+            let reals = of_service.remove(&group).unwrap_or_default();
+            let named = format!("adopting the service of {}", addresses[0].0.ip);
+            let (key, row) = tables.adopt_service(group, &addresses, reals).ok_or_else(|| {
+                DataplaneError::other(named, "its configuration contradicts itself; remove the pins to start anew")
             })?;
             tables.services.insert(key, row);
         }
@@ -172,10 +202,20 @@ impl Tables {
         Ok(tables)
     }
 
-    fn adopt_service(&mut self, target: Target, reals: BTreeMap<SocketAddr, u32>) -> Option<ServiceRow> {
-        let config = self.maps.configs.read::<Config>(target.config())?;
+    /// A service of these addresses. A daemon that was stopped while it led them to a new configuration leaves two: the newer one counts.
+    fn adopt_service(
+        &mut self,
+        group: u32,
+        addresses: &[(Address, Target)],
+        reals: BTreeMap<SocketAddr, u32>,
+    ) -> Option<(ServiceKey, ServiceRow)> {
+        let read = |target: &Target| Some((target.config(), self.maps.configs.read::<Config>(target.config())?));
+        let (index, config) = addresses
+            .iter()
+            .filter_map(|(_, target)| read(target))
+            .max_by_key(|(_, config)| config.generation)?;
         let lines = config.ring_slots.div_ceil(RING_LINE);
-        let is_ours = self.configs.take_at(target.config(), 1)
+        let is_ours = self.configs.take_at(index, 1)
             && self.members.take_at(config.members, config.member_count)
             && self.rings.take_at(config.ring, lines);
         if !is_ours {
@@ -187,21 +227,45 @@ impl Tables {
         let mut members = Vec::new();
         for index in 0..config.member_count {
             let member = self.maps.members.read::<Member>(config.members + index)?;
-            members.push((*by_number.get(&member.real)?, member.weight));
+            members.push((*by_number.get(&member.number())?, member.weight));
         }
         let mut ring = Vec::new();
         for line in 0..lines {
             ring.extend(self.maps.rings.read::<RingLine>(config.ring + line)?.slots);
         }
         ring.truncate(config.ring_slots as usize);
-        let pool =
-            Pool { scheduler: config.scheduler, flags: config.flags, members, ring, weight_start: config.weight_start };
-        Some(ServiceRow { id: target.service(), config: target.config(), pool, reals })
+        let key = adopted_key(&config, addresses.first()?.0)?;
+        let pool = Pool {
+            scheduler: config.scheduler,
+            flags: config.flags,
+            members,
+            ring,
+            weight_start: config.weight_start,
+            netmask: config.netmask,
+            persistence: config.persistence,
+            timeouts: config.timeouts,
+            // Those that a stopped daemon had not led on yet are led on by the next publication.
+            addresses: addresses
+                .iter()
+                .filter(|(_, target)| target.config() == index)
+                .map(|(address, _)| *address)
+                .collect(),
+        };
+        let numbers = addresses.iter().map(|(address, target)| (number_key(address), target.service())).collect();
+        Some((key, ServiceRow { id: group, config: index, pool, reals, numbers }))
     }
 
     /// Every service by its key.
     pub fn services(&self) -> &BTreeMap<ServiceKey, ServiceRow> {
         &self.services
+    }
+
+    /// Services by the numbers that connections have.
+    pub fn numbers(&self) -> BTreeMap<u32, ServiceKey> {
+        let of = |(key, row): (&ServiceKey, &ServiceRow)| {
+            std::iter::once(row.id).chain(row.numbers.values().copied()).map(|number| (number, *key)).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of).collect()
     }
 
     /// A real's value.
@@ -214,9 +278,21 @@ impl Tables {
         Load(self.maps.loads.value(number).first().map_or(0, |word| word.load(Ordering::Relaxed)))
     }
 
-    /// Numbers that are free for new reals and services.
+    /// Weight and thresholds of a real.
+    pub fn capacity(&self, number: u32) -> Capacity {
+        self.maps.capacities.read(number).unwrap_or_default()
+    }
+
+    /// Numbers that are free for new reals, and for services and their addresses.
     pub fn room(&self) -> (usize, usize) {
-        (self.free_reals.len(), MAX_SERVICES as usize - self.services.len() - self.retired.len())
+        (self.free_reals.len(), MAX_SERVICES as usize - self.used_numbers().len())
+    }
+
+    /// Numbers of services and addresses that are taken, or rest. 0 is what free connection entries show.
+    fn used_numbers(&self) -> BTreeSet<u32> {
+        let rows = self.services.values();
+        let of_rows = rows.flat_map(|row| std::iter::once(row.id).chain(row.numbers.values().copied()));
+        of_rows.chain(self.retired.iter().copied()).chain(self.resting.keys().copied()).chain([0]).collect()
     }
 
     /// The first fragment of the packet with this tag has been seen lately.
@@ -233,14 +309,14 @@ impl Tables {
         self.maps.settings.read(0).unwrap_or_default()
     }
 
-    /// Writes the settings value. Whether a service takes any port, and how many local addresses there are, is the tables' own to say.
+    /// Writes the settings value. How addresses are looked up, and how many local addresses there are, is the tables' own to say.
     pub fn set_settings(&mut self, settings: &Settings) {
-        self.write_settings(settings, self.addresses.has_any_port());
+        self.write_settings(settings, self.addresses.inexact());
     }
 
-    fn write_settings(&self, settings: &Settings, any_port: bool) {
+    fn write_settings(&self, settings: &Settings, inexact: u64) {
         let locals = self.settings().locals;
-        self.maps.settings.write(0, &Settings { any_port: u64::from(any_port), locals, ..*settings });
+        self.maps.settings.write(0, &Settings { inexact, locals, ..*settings });
     }
 
     pub(super) fn set_local_counts(&self, locals: u64, settings: &Settings) {
@@ -249,9 +325,7 @@ impl Tables {
 
     /// Gives a new service a number. It is found by packets once it has a pool.
     pub fn add_service(&mut self, key: ServiceKey) -> Result<(), DataplaneError> {
-        let used: BTreeSet<u32> =
-            self.services.values().map(|row| row.id).chain(self.retired.iter().copied()).collect();
-        // 0 is what free connection entries show.
+        let used = self.used_numbers();
         let id = (1..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
             DataplaneError::Full(format!(
                 "no number is free for service {key}: {} are in use or still have connections",
@@ -259,16 +333,21 @@ impl Tables {
             ))
         })?;
         self.maps.clear_counters(id, MAX_SERVICES, self.geometry.cpus, true);
-        let pool = Pool { scheduler: 0, flags: 0, members: Vec::new(), ring: Vec::new(), weight_start: 0 };
-        self.services.insert(key, ServiceRow { id, config: u32::MAX, pool, reals: BTreeMap::new() });
+        self.seed_cursors(id);
+        let (pool, reals, numbers) = (Pool::default(), BTreeMap::new(), BTreeMap::new());
+        self.services.insert(key, ServiceRow { id, config: u32::MAX, pool, reals, numbers });
         Ok(())
     }
 
     /// Takes a service away: packets to it go to the kernel from now on. Its reals and number follow once no connection has them.
     pub fn remove_service(&mut self, key: &ServiceKey) {
         let Some(row) = self.services.remove(key) else { return };
-        self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, key);
+        for address in &row.pool.addresses {
+            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address);
+        }
+        self.write_shapes();
         self.set_settings(&self.settings());
+        self.resting.extend(row.numbers.values().filter(|number| **number != row.id).map(|number| (*number, RESTS)));
         for number in row.reals.values() {
             self.set_disposition(*number, disposition::GONE);
         }
@@ -277,7 +356,13 @@ impl Tables {
     }
 
     /// Writes a real of a service, giving it a number if it has none. `value` carries no identity yet.
-    pub fn set_real(&mut self, key: &ServiceKey, endpoint: SocketAddr, value: &Real) -> Result<(), DataplaneError> {
+    pub fn set_real(
+        &mut self,
+        key: &ServiceKey,
+        endpoint: SocketAddr,
+        value: &Real,
+        capacity: &Capacity,
+    ) -> Result<(), DataplaneError> {
         let full = || {
             DataplaneError::Full(format!(
                 "no number is free for real {endpoint} of {key}: start the daemon with a larger --reals"
@@ -292,10 +377,17 @@ impl Tables {
             None => {
                 let number = self.free_reals.pop_first().ok_or_else(full)?;
                 self.maps.clear_counters(number, self.geometry.reals, self.geometry.cpus, false);
+                self.maps.capacities.write(number, &Capacity::default());
                 row.reals.insert(endpoint, number);
                 number
             }
         };
+        let old = self.maps.capacities.read::<Capacity>(number).unwrap_or_default();
+        self.maps.capacities.write(number, capacity);
+        // As __ip_vs_update_dest: a higher threshold, or none, is a new beginning.
+        if capacity.upper == 0 || capacity.upper > old.upper {
+            self.maps.set_overloaded(number, false);
+        }
         let mut real = *value;
         (real.address, real.family) = match endpoint.ip() {
             IpAddr::V4(address) => {
@@ -317,33 +409,130 @@ impl Tables {
             .services
             .get(key)
             .ok_or_else(|| DataplaneError::other(format!("pool of {key}"), "the service has no number"))?;
-        let (id, old) = (row.id, row.config);
+        let (id, old_config, old_pool) = (row.id, row.config, row.pool.clone());
         let mut members = Vec::with_capacity(pool.members.len());
         for (endpoint, weight) in &pool.members {
             let real = *row.reals.get(endpoint).ok_or_else(|| {
                 DataplaneError::other(format!("pool of {key}"), format!("real {endpoint} has no number"))
             })?;
-            members.push(Member { real, weight: *weight });
+            let limited = if self.capacity(real).upper > 0 { Member::LIMITED } else { 0 };
+            members.push(Member { real: real | limited, weight: *weight });
         }
-        let config = self.write_pool(key, &pool, &members)?;
-        let target = Target::new(id, config);
-        if key.port == 0 {
-            // Before the address, or packets would not look for it.
-            self.write_settings(&self.settings(), true);
+        let reals = row.reals.clone();
+        let numbers = self.numbers_for(key, &pool)?;
+        let config = self.write_pool(key, id, &pool, &members)?;
+        // Before the addresses, or packets would not look for them.
+        let inexact = self.addresses.inexact() | inexact_of(pool.addresses.iter());
+        self.write_shapes_with(&pool.addresses);
+        self.write_settings(&self.settings(), inexact);
+        let mut placed = Ok(());
+        for address in &pool.addresses {
+            let number = numbers.get(&number_key(address)).copied().unwrap_or(id);
+            let target = Target::new(number, config);
+            let target = if address.is_many() { target.many() } else { target };
+            placed = placed.and(self.addresses.set(&self.maps.services_v4, &self.maps.services_v6, address, target));
         }
-        if let Err(error) = self.addresses.set(&self.maps.services_v4, &self.maps.services_v6, key, target) {
-            self.rest(config);
+        if let Err(error) = placed {
+            // What found a place works; the next attempt, in a second, leads all addresses to one configuration.
+            self.rest(old_config);
+            if let Some(row) = self.services.get_mut(key) {
+                row.config = config;
+                row.numbers = numbers;
+            }
             return Err(error);
         }
-        self.rest(old);
+        self.carry_cursors(id, old_config, &old_pool, &pool, |endpoint| reals.get(endpoint).copied());
+        for address in old_pool.addresses.iter().filter(|address| !pool.addresses.contains(address)) {
+            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address);
+        }
+        self.write_shapes();
+        self.set_settings(&self.settings());
+        self.rest(old_config);
         if let Some(row) = self.services.get_mut(key) {
+            let gone = row.numbers.values().filter(|number| !numbers.values().any(|kept| kept == *number));
+            self.resting.extend(gone.filter(|number| **number != id).map(|number| (*number, RESTS)));
+            row.numbers = numbers;
             row.pool = pool;
             row.config = config;
         }
         Ok(())
     }
 
-    fn write_pool(&mut self, key: &ServiceKey, pool: &Pool, members: &[Member]) -> Result<u32, DataplaneError> {
+    /// A number for each address of a pool: the service's own where there is one address, else what the address has, or a new one.
+    fn numbers_for(&self, key: &ServiceKey, pool: &Pool) -> Result<BTreeMap<(IpAddr, u8, u8), u32>, DataplaneError> {
+        let Some(row) = self.services.get(key) else { return Ok(BTreeMap::new()) };
+        let wanted: BTreeSet<_> = pool.addresses.iter().map(number_key).collect();
+        if key.protocol != Protocol::Mark {
+            return Ok(wanted.into_iter().map(|address| (address, row.id)).collect());
+        }
+        let used = self.used_numbers();
+        let mut free = (1..MAX_SERVICES).filter(|number| !used.contains(number));
+        let mut numbers = BTreeMap::new();
+        for address in wanted {
+            let number = row.numbers.get(&address).copied().or_else(|| free.next()).ok_or_else(|| {
+                DataplaneError::Full(format!("no number is free for {} of {key}", address.0))
+            })?;
+            numbers.insert(address, number);
+        }
+        Ok(numbers)
+    }
+
+    /// Cursors of a configuration that is left go on in the one that follows: where they stand, as far as that is still there.
+    fn carry_cursors(
+        &self,
+        id: u32,
+        old_config: u32,
+        old: &Pool,
+        new: &Pool,
+        number: impl Fn(&SocketAddr) -> Option<u32>,
+    ) {
+        let Some(left) = self.maps.configs.read::<Config>(old_config) else { return };
+        let numbers = |pool: &Pool| -> Vec<u32> { pool.members.iter().map(|(real, _)| number(real).unwrap_or(u32::MAX)).collect() };
+        let (before, after) = (numbers(old), numbers(new));
+        let (step, top) = steps(new);
+        for cpu in 0..self.geometry.cpu_places() {
+            let index = cpu * MAX_SERVICES + id;
+            let Some(cursor) = self.maps.cursors.read::<Cursor>(index) else { continue };
+            let is_fresh = cursor.generation != left.generation;
+            let (at, weight) = if is_fresh { (Cursor::HEAD, old.weight_start) } else { (cursor.index, cursor.weight) };
+            let moved = match new.scheduler {
+                _ if old.scheduler != new.scheduler => Cursor { index: Cursor::HEAD, weight: top, ..cursor },
+                scheduler::WRR if old.members != new.members => {
+                    Cursor { index: Cursor::HEAD, weight: sched::wrr::changed(weight, top, step), ..cursor }
+                }
+                scheduler::WRR => Cursor { index: at, weight, ..cursor },
+                _ => Cursor { index: sched::rr::carry(at, &before, &after), ..cursor },
+            };
+            self.maps.cursors.write(index, &Cursor { generation: self.generation, ..moved });
+        }
+    }
+
+    /// A service's random numbers begin differently on each CPU, and with each director.
+    fn seed_cursors(&self, id: u32) {
+        let secret = self.settings().secret()[1];
+        for cpu in 0..self.geometry.cpu_places() {
+            let seed = hash::flow_v4(u64::from(cpu) << 32 | u64::from(id), 0, [secret, secret]) as u32;
+            self.maps.cursors.write(cpu * MAX_SERVICES + id, &Cursor { seed, ..Cursor::default() });
+        }
+    }
+
+    /// The shapes of what is in the tables.
+    fn write_shapes(&self) {
+        self.maps.shapes.write(0, &self.addresses.shapes());
+    }
+
+    /// The same, and of what is about to be.
+    fn write_shapes_with(&self, more: &[Address]) {
+        self.maps.shapes.write(0, &self.addresses.shapes_with(more));
+    }
+
+    fn write_pool(
+        &mut self,
+        key: &ServiceKey,
+        group: u32,
+        pool: &Pool,
+        members: &[Member],
+    ) -> Result<u32, DataplaneError> {
         let lines = (pool.ring.len() as u32).div_ceil(RING_LINE);
         let places = (self.configs.take(1), self.members.take(members.len() as u32), self.rings.take(lines));
         let (Some(config), Some(first), Some(ring)) = places else {
@@ -363,9 +552,8 @@ impl Tables {
             self.maps.rings.write(ring + index as u32, &line);
         }
         self.generation = self.generation.wrapping_add(1).max(1);
-        let weights = || pool.members.iter().map(|(_, weight)| *weight);
-        let step = lb_common::algo::ring::common_divisor(weights()).max(1);
-        let heaviest = weights().max().unwrap_or(0);
+        let (step, top) = steps(pool);
+        let is_mark = key.protocol == Protocol::Mark;
         let value = Config {
             members: first,
             member_count: members.len() as u32,
@@ -373,10 +561,15 @@ impl Tables {
             ring_slots: pool.ring.len() as u32,
             generation: self.generation,
             weight_step: step,
-            weight_top: if heaviest == 0 { 0 } else { heaviest - (step - 1) },
+            weight_top: top,
             weight_start: pool.weight_start,
             scheduler: pool.scheduler,
             flags: pool.flags,
+            netmask: pool.netmask,
+            mark: if is_mark { mark_of(key) } else { 0 },
+            group,
+            persistence: pool.persistence,
+            timeouts: pool.timeouts,
             ..Config::default()
         };
         self.maps.configs.write(config, &value);
@@ -423,6 +616,10 @@ impl Tables {
         if !self.retired.is_empty() {
             self.find_retired(&mut idle);
         }
+        self.resting.retain(|_, rests| {
+            *rests -= 1;
+            *rests > 0
+        });
         let free: BTreeSet<u32> = idle.intersection(&self.idle).copied().collect();
         for row in self.services.values() {
             for number in row.reals.values().filter(|number| free.contains(number)) {
@@ -434,6 +631,7 @@ impl Tables {
         }
         for number in &free {
             self.maps.reals.write(*number, &Real::default());
+            self.maps.capacities.write(*number, &Capacity::default());
             self.free_reals.insert(*number);
         }
         self.idle = idle.difference(&free).copied().collect();
@@ -474,10 +672,65 @@ impl Tables {
         Ok(())
     }
 
-    /// Services that were removed and whose connections are to be forgotten.
-    pub fn retired(&self) -> &BTreeSet<u32> {
-        &self.retired
+    /// Services and addresses that were removed and whose connections are to be forgotten.
+    pub fn retired(&self) -> BTreeSet<u32> {
+        self.retired.iter().chain(self.resting.keys()).copied().collect()
     }
+}
+
+impl Maps {
+    /// Says that a real is overloaded, or is not.
+    pub(super) fn set_overloaded(&self, number: u32, is_overloaded: bool) {
+        let Some(load) = self.loads.value(number).first() else { return };
+        if is_overloaded {
+            load.fetch_or(Load::OVERLOADED, Ordering::SeqCst);
+        } else {
+            load.fetch_and(!Load::OVERLOADED, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Settlings, seconds, that an address's number is not given to another: packets under way may still enter connections with it.
+const RESTS: u8 = 3;
+
+/// wrr's divisor and greatest current weight.
+fn steps(pool: &Pool) -> (u32, u32) {
+    let weights = || pool.members.iter().map(|(_, weight)| *weight);
+    let step = lb_common::algo::ring::common_divisor(weights()).max(1);
+    let heaviest = weights().max().unwrap_or(0);
+    (step, if heaviest == 0 { 0 } else { heaviest - (step - 1) })
+}
+
+/// What the numbers of a service's addresses go by.
+fn number_key(address: &Address) -> (IpAddr, u8, u8) {
+    (address.ip, address.prefix, address.protocol)
+}
+
+/// The mark of a mark's key.
+fn mark_of(key: &ServiceKey) -> u32 {
+    match key.address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => address.to_bits() as u32,
+    }
+}
+
+/// The key of a service by its configuration and one of its addresses.
+fn adopted_key(config: &Config, address: Address) -> Option<ServiceKey> {
+    if config.mark != 0 {
+        let number = if address.ip.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::from_bits(config.mark))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(config.mark)))
+        };
+        return Some(ServiceKey { protocol: Protocol::Mark, address: number, port: 0 });
+    }
+    let protocol = match address.protocol {
+        TCP => Protocol::Tcp,
+        UDP => Protocol::Udp,
+        SCTP => Protocol::Sctp,
+        _ => return None,
+    };
+    Some(ServiceKey { protocol, address: address.ip, port: address.port })
 }
 
 /// Address and port of a real's value; None when the number is free.

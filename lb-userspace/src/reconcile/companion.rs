@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use lb_common::abi::real::{Real, disposition, option};
+use lb_common::abi::real::{Capacity, Real, disposition, option};
 use lb_common::abi::service::{flag, scheduler};
+use lb_common::wire::transport::TCP;
 
 use super::effective::{DesiredReal, DesiredService};
+use crate::dataplane::addresses::Address;
 use crate::dataplane::tables::Pool;
 use crate::model::{ServiceKey, Spec};
 
@@ -23,9 +25,8 @@ pub(super) fn companions(
             pool: Pool {
                 scheduler: scheduler::RR,
                 flags: flag::HELPER,
-                members: Vec::new(),
-                ring: Vec::new(),
-                weight_start: 0,
+                addresses: vec![Address::single(key.address, TCP, 0)],
+                ..Pool::default()
             },
             reals: BTreeMap::new(),
             removed_disposition: service.removed_disposition,
@@ -54,9 +55,9 @@ fn ports(service: u16, real: u16) -> impl Iterator<Item = u16> {
 /// The real as data connections meet it. One that drains still has all of its control connections' data connections begin.
 fn data(real: &DesiredReal) -> DesiredReal {
     let value = real.value;
-    let disposition = if value.disposition == disposition::DRAIN { disposition::FORWARD } else { value.disposition };
-    let value = Real { disposition, options: value.options & !option::HELPER, ..value };
-    DesiredReal { value, weight: 0, ..real.clone() }
+    let disposition = if matches!(value.disposition, disposition::DRAIN | disposition::KEEP) { disposition::FORWARD } else { value.disposition };
+    let value = Real { disposition, options: value.options & !(option::HELPER | option::LIMITED), ..value };
+    DesiredReal { value, weight: 0, capacity: Capacity::default(), ..real.clone() }
 }
 
 #[cfg(test)]
@@ -68,10 +69,10 @@ mod tests {
     fn service(reals: &[(&str, u8)]) -> DesiredService {
         let real = |(endpoint, disposition): &(&str, u8)| {
             let value = Real { disposition: *disposition, options: option::HELPER | option::CLAMP, ..Real::default() };
-            let real = DesiredReal { value, state: RealState::Up, reason: None, weight: 3, interface: None };
+            let real = DesiredReal { value, state: RealState::Up, reason: None, weight: 3, capacity: Capacity::default(), interface: None };
             (endpoint.parse().unwrap(), real)
         };
-        let pool = Pool { scheduler: 0, flags: 0, members: Vec::new(), ring: Vec::new(), weight_start: 0 };
+        let pool = Pool::default();
         DesiredService { pool, reals: reals.iter().map(real).collect(), removed_disposition: disposition::GONE }
     }
 

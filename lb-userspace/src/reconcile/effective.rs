@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::connection::STATES;
-use lb_common::abi::real::{Real, disposition, method, option};
-use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::connection::{STATES, State};
+use lb_common::abi::real::{Capacity, Real, disposition, method, option};
+use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings, sloppy};
 
 use super::companion::companions;
 use super::pool::pool;
@@ -20,8 +20,8 @@ use crate::model::{DirectorSpec, Method, OnRealDown, RealSpec, ServiceKey, Servi
 use crate::signal::health::{CheckId, Health, HealthState};
 use crate::signal::neighbour::{NextHop, Target};
 
-/// Asks the tables for a real's value and its weight in its service's pool.
-pub type Known<'a> = &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, u32)>;
+/// Asks the tables for a real's value and capacity, whose weight is the one that its service's pool has for it.
+pub type Known<'a> = &'a dyn Fn(&ServiceKey, &SocketAddr) -> Option<(Real, Capacity)>;
 
 /// What is known of the world.
 pub struct Facts<'a> {
@@ -29,7 +29,7 @@ pub struct Facts<'a> {
     pub next_hops: &'a BTreeMap<Target, NextHop>,
     /// Results of checks; one that is missing has not begun.
     pub health: &'a BTreeMap<CheckId, Health>,
-    /// What the tables say of a real that is in them: its value, and the weight that its service's pool has for it.
+    /// What the tables say of a real that is in them.
     pub known: Known<'a>,
 }
 
@@ -66,6 +66,8 @@ pub struct DesiredReal {
     pub reason: Option<String>,
     /// Weight that the scheduler uses.
     pub weight: u32,
+    /// Its thresholds and weights in the table.
+    pub capacity: Capacity,
     /// Interface that its packets leave by.
     pub interface: Option<String>,
 }
@@ -73,10 +75,10 @@ pub struct DesiredReal {
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
     let mut services: BTreeMap<_, _> =
-        spec.services.iter().map(|service| (service.key, desired_service(&spec.director, service, facts))).collect();
+        spec.services.iter().map(|service| (service.key, desired_service(spec, service, facts, current))).collect();
     services.extend(companions(spec, &services));
     let locals = locals(&spec.director, facts);
-    let mut settings = settings(&spec.director, current);
+    let mut settings = settings(spec, current);
     settings.replies |= u64::from(
         spec.services.iter().any(|service| service.reals.iter().any(|real| service.method_of(real).is_translated())),
     );
@@ -116,30 +118,54 @@ pub fn check_id(service: &ServiceSpec, real: &RealSpec) -> CheckId {
     CheckId { service: service.key.to_string(), real: real.endpoint() }
 }
 
-fn settings(director: &DirectorSpec, current: &Settings) -> Settings {
+/// The director's own times by state, in ticks.
+pub fn timeouts(director: &DirectorSpec, current: &Settings) -> [u32; STATES] {
     let mut seconds = DEFAULT_TIMEOUTS;
     // IPVS's --set changes these three: ESTABLISHED (TCP's alone with IPVS), FIN_WAIT and UDP.
-    seconds[1] = director.timeouts.tcp;
-    seconds[4] = director.timeouts.tcp_fin;
-    seconds[11] = director.timeouts.udp;
-    let mut timeouts = [0; STATES];
-    for (ticks, seconds) in timeouts.iter_mut().zip(seconds) {
-        *ticks = clock::ticks(seconds, current.jiffies_per_second, current.tick_shift);
+    for (place, own) in SETTABLE.into_iter().zip([director.timeouts.tcp, director.timeouts.tcp_fin, director.timeouts.udp]) {
+        seconds[place] = own;
     }
+    seconds.map(|seconds| clock::ticks(seconds, current.jiffies_per_second, current.tick_shift))
+}
+
+/// Numbers of ESTABLISHED, FIN_WAIT and UDP.
+const SETTABLE: [usize; 3] = [1, 4, 11];
+
+fn settings(spec: &Spec, current: &Settings) -> Settings {
+    let director = &spec.director;
+    let mut timeouts = timeouts(director, current);
+    // The datapath gives places away by the longest time that any service has; the daemon frees by each service's own.
+    for own in spec.services.iter().filter_map(|service| service.timeouts) {
+        for (place, own) in SETTABLE.into_iter().zip([own.tcp, own.tcp_fin, own.udp]) {
+            let ticks = own.map_or(0, |own| clock::ticks(own, current.jiffies_per_second, current.tick_shift));
+            timeouts[place] = timeouts[place].max(ticks);
+        }
+    }
+    for seconds in spec.services.iter().filter_map(|service| service.persistence).map(|persistence| persistence.timeout) {
+        let ticks = clock::ticks(seconds, current.jiffies_per_second, current.tick_shift);
+        for state in [State::Template, State::TemplateAssured] {
+            timeouts[state as usize] = timeouts[state as usize].max(ticks);
+        }
+    }
+    let is_sloppy = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
     Settings {
-        sloppy_tcp: u32::from(director.sloppy_tcp),
+        sloppy: is_sloppy(director.sloppy_tcp, sloppy::TCP) | is_sloppy(director.sloppy_sctp, sloppy::SCTP),
         answer_echo: u64::from(director.answer_echo),
+        reuse_mode: u64::from(director.conn_reuse_mode),
+        expire_quiescent: u64::from(director.expire_quiescent_template),
         timeouts,
         ..*current
     }
 }
 
-fn desired_service(director: &DirectorSpec, service: &ServiceSpec, facts: &Facts<'_>) -> DesiredService {
+fn desired_service(spec: &Spec, service: &ServiceSpec, facts: &Facts<'_>, current: &Settings) -> DesiredService {
+    let director = &spec.director;
     let reals: BTreeMap<_, _> =
         service.reals.iter().map(|real| (real.endpoint(), desired_real(director, service, real, facts))).collect();
-    let removed_disposition =
-        if service.on_real_down == OnRealDown::Reschedule { disposition::RESCHEDULE } else { disposition::GONE };
-    DesiredService { pool: pool(service, &reals), reals, removed_disposition }
+    // IPVS forgets them with expire_nodest_conn, and the client is refused; the packet that begins anew is scheduled.
+    let gives_away = service.on_real_down == OnRealDown::Reschedule || director.expire_nodest_conn;
+    let removed_disposition = if gives_away { disposition::RESCHEDULE } else { disposition::GONE };
+    DesiredService { pool: pool(service, &reals, &spec.marks, current), reals, removed_disposition }
 }
 
 fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {
@@ -172,10 +198,10 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
             _ => (None, Some("its route and MAC are being looked up".to_owned())),
         },
     };
-    let value = value.map(|value| Real { options: options(service, value.options), ..value });
+    let value = value.map(|value| Real { options: options(service, real, value.options), ..value });
     let (is_healthy, check_problem) = health(service, real, facts, known);
     let policy = match service.on_real_down {
-        OnRealDown::Keep => disposition::DRAIN,
+        OnRealDown::Keep => disposition::KEEP,
         OnRealDown::Drop => disposition::DROP,
         OnRealDown::Reschedule => disposition::RESCHEDULE,
     };
@@ -205,18 +231,25 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         RealState::Unresolved => way_problem,
         RealState::Down => check_problem.or_else(|| Some("its first check is pending".to_owned())),
     };
+    let weight = if state == RealState::Up { real.weight } else { 0 };
+    let last_weight = if real.weight > 0 { real.weight } else { known.map_or(0, |(_, capacity)| capacity.last_weight) };
+    let capacity =
+        Capacity { weight, upper: real.upper_threshold, lower: real.lower_threshold, last_weight };
     DesiredReal {
         value: Real { disposition, ..identity_free(value.unwrap_or_default()) },
         state,
         reason,
-        weight: if state == RealState::Up { real.weight } else { 0 },
+        weight,
+        capacity,
         interface,
     }
 }
 
-/// The options of a real's value, whose packets go through the helper if its service has one.
-fn options(service: &ServiceSpec, options: u8) -> u8 {
-    if service.helper.is_some() { options | option::HELPER } else { options & !option::HELPER }
+/// The options of a real's value: its packets go through the helper if its service has one, and its connections are limited.
+fn options(service: &ServiceSpec, real: &RealSpec, options: u8) -> u8 {
+    let helper = if service.helper.is_some() { option::HELPER } else { 0 };
+    let limited = if real.upper_threshold > 0 { option::LIMITED } else { 0 };
+    options & !(option::HELPER | option::LIMITED) | helper | limited
 }
 
 /// The value of a real that is the director itself: packets go to its kernel as they are, by whatever method.
@@ -235,7 +268,7 @@ fn health(
     service: &ServiceSpec,
     real: &RealSpec,
     facts: &Facts<'_>,
-    known: Option<(Real, u32)>,
+    known: Option<(Real, Capacity)>,
 ) -> (bool, Option<String>) {
     if service.health.is_none() {
         return (true, None);
@@ -248,7 +281,7 @@ fn health(
             (false, Some(format!("its health check fails: {error}")))
         }
         // Nothing known yet: a real that had connections given to it goes on, a new one waits for its first check.
-        Some(HealthState::Unknown) | None => (known.is_some_and(|(_, weight)| weight > 0), None),
+        Some(HealthState::Unknown) | None => (known.is_some_and(|(_, capacity)| capacity.weight > 0), None),
     }
 }
 
@@ -323,7 +356,7 @@ mod tests {
     #[test]
     fn a_failed_real_follows_the_services_policy() {
         for (policy, expected) in
-            [("keep", disposition::DRAIN), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
+            [("keep", disposition::KEEP), ("drop", disposition::DROP), ("reschedule", disposition::RESCHEDULE)]
         {
             let text = WRR.replacen(
                 "scheduler",
@@ -355,7 +388,9 @@ mod tests {
         let text = WRR.replacen("scheduler", "health = { type = \"tcp\" }\nscheduler", 1);
         let spec = spec(&text);
         let value = Real { disposition: disposition::FORWARD, ifindex: 3, mtu: 1500, ..Real::default() };
-        let facts = Facts { next_hops: &BTreeMap::new(), health: &BTreeMap::new(), known: &|_, _| Some((value, 5)) };
+        let capacity = Capacity { weight: 5, ..Capacity::default() };
+        let facts =
+            Facts { next_hops: &BTreeMap::new(), health: &BTreeMap::new(), known: &|_, _| Some((value, capacity)) };
         let desired =
             effective(&spec, &facts, &Settings { jiffies_per_second: 250, tick_shift: 8, ..Settings::default() });
         for real in desired.services.values().flat_map(|service| service.reals.values()) {

@@ -22,7 +22,7 @@ pub fn apply(tables: &mut Tables, ops: &[Op]) -> Result<(), DataplaneError> {
             Op::SetSettings(settings) => tables.set_settings(settings),
             Op::SetLocals(locals) => tables.set_locals(locals),
             Op::AddService(key) => tables.add_service(*key)?,
-            Op::SetReal { service, endpoint, real } => tables.set_real(service, *endpoint, real)?,
+            Op::SetReal { service, endpoint, real, capacity } => tables.set_real(service, *endpoint, real, capacity)?,
             Op::SetPool { service, pool } => tables.set_pool(service, pool.clone())?,
             Op::RemoveReal { service, endpoint, disposition } => tables.remove_real(service, *endpoint, *disposition),
             Op::RemoveService(key) => tables.remove_service(key),

@@ -2,17 +2,17 @@
 //!
 //! Reals are written before the pool that names them, and taken away after the pool that does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
-use lb_common::abi::real::{Real, disposition};
+use lb_common::abi::real::{Capacity, Real, disposition};
 use lb_common::abi::settings::Settings;
 
 use super::effective::{Desired, DesiredService, identity_free};
 use crate::dataplane::locals::LocalAddress;
 use crate::dataplane::tables::{Pool, ServiceRow, Tables};
-use crate::model::ServiceKey;
+use crate::model::{Protocol, ServiceKey};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Op {
         endpoint: SocketAddr,
         /// Its value, without identity.
         real: Real,
+        /// Its weights and thresholds.
+        capacity: Capacity,
     },
     /// Publishes what a service schedules by.
     SetPool {
@@ -59,7 +61,7 @@ impl fmt::Display for Op {
             Self::SetSettings(_) => write!(f, "set the director's settings"),
             Self::SetLocals(locals) => write!(f, "set {} local addresses", locals.len()),
             Self::AddService(key) => write!(f, "add service {key}"),
-            Self::SetReal { service, endpoint, real } => {
+            Self::SetReal { service, endpoint, real, .. } => {
                 write!(f, "set real {endpoint} of {service}: disposition {}", real.disposition)
             }
             Self::SetPool { service, pool } => {
@@ -79,6 +81,8 @@ pub trait Observed {
     fn services(&self) -> &BTreeMap<ServiceKey, ServiceRow>;
     /// The value of a real's number.
     fn real(&self, number: u32) -> Option<Real>;
+    /// Weights and thresholds of a real's number.
+    fn capacity(&self, number: u32) -> Capacity;
     /// The settings.
     fn settings(&self) -> Settings;
     /// What full NAT sends from.
@@ -91,6 +95,9 @@ impl Observed for Tables {
     }
     fn real(&self, number: u32) -> Option<Real> {
         self.real(number)
+    }
+    fn capacity(&self, number: u32) -> Capacity {
+        self.capacity(number)
     }
     fn settings(&self) -> Settings {
         self.settings()
@@ -131,12 +138,20 @@ fn plan_service(
 ) {
     let current =
         |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).and_then(|number| observed.real(*number));
+    let capacity = |endpoint: &SocketAddr| {
+        row.and_then(|row| row.reals.get(endpoint)).map_or_else(Capacity::default, |number| observed.capacity(*number))
+    };
+    let mut is_limit_new = false;
     for (endpoint, real) in &service.reals {
-        if current(endpoint).map(identity_free) != Some(real.value) {
-            ops.push(Op::SetReal { service: key, endpoint: *endpoint, real: real.value });
+        let now = capacity(endpoint);
+        if current(endpoint).map(identity_free) != Some(real.value) || now != real.capacity {
+            is_limit_new |= (now.upper > 0) != (real.capacity.upper > 0);
+            let (real, capacity) = (real.value, real.capacity);
+            ops.push(Op::SetReal { service: key, endpoint: *endpoint, real, capacity });
         }
     }
-    if row.is_none_or(|row| row.pool != service.pool) {
+    // Members say which reals have limits.
+    if is_limit_new || row.is_none_or(|row| row.pool != service.pool) {
         ops.push(Op::SetPool { service: key, pool: service.pool.clone() });
     }
     for endpoint in
@@ -158,6 +173,23 @@ pub fn numbers_needed(ops: &[Op], observed: &impl Observed) -> (usize, usize) {
         .iter()
         .filter(|op| matches!(op, Op::SetReal { service, endpoint, .. } if is_new(service, endpoint)))
         .count();
-    let services = ops.iter().filter(|op| matches!(op, Op::AddService(_))).count();
+    let services = ops.iter().map(|op| numbers_of(op, observed)).sum();
     (reals, services)
+}
+
+/// Numbers that a step needs for a service, or for the addresses of a mark.
+fn numbers_of(op: &Op, observed: &impl Observed) -> usize {
+    match op {
+        Op::AddService(_) => 1,
+        Op::SetPool { service, pool } if service.protocol == Protocol::Mark => {
+            let known = observed.services().get(service).map_or(0, |row| distinct(&row.pool));
+            distinct(pool).saturating_sub(known)
+        }
+        _ => 0,
+    }
+}
+
+/// Addresses of a pool that connections are told apart by.
+fn distinct(pool: &Pool) -> usize {
+    pool.addresses.iter().map(|address| (address.ip, address.prefix, address.protocol)).collect::<BTreeSet<_>>().len()
 }

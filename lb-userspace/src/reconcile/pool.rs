@@ -1,18 +1,35 @@
-//! What a service schedules by: members in IPVS's list order, the hash schedulers' ring, wrr's first weight.
+//! What a service schedules by: members in IPVS's list order, the hash schedulers' ring, wrr's first weight, persistence, times, and the
+//! addresses it is found at.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_common::abi::limits::MH_SLOTS;
 use lb_common::abi::service::{RING_EMPTY, flag, scheduler};
+use lb_common::abi::settings::Settings;
+use lb_common::abi::shape;
 use lb_common::algo::ring::{self, RingMember};
+use lb_common::sched::wrr;
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::effective::DesiredReal;
 use crate::api::types::RealState;
+use crate::dataplane::addresses::Address;
+use crate::dataplane::clock;
 use crate::dataplane::tables::Pool;
-use crate::model::{Scheduler, SchedulerFlag, ServiceSpec};
+use crate::model::mark::width;
+use crate::model::{MarkRule, Netmask, Protocol, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec};
+
+/// FTP's port: the client's data connections go to others, so its templates are for all ports (`ip_vs_sched_persist`).
+const FTP: u16 = 21;
 
 /// The pool of a service whose reals are as `reals` says.
-pub(super) fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredReal>) -> Pool {
+pub(super) fn pool(
+    service: &ServiceSpec,
+    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    marks: &[MarkRule],
+    settings: &Settings,
+) -> Pool {
     // IPVS puts each server that is added at the head of its list: the last one comes first.
     let members: Vec<(SocketAddr, u32)> = service
         .reals
@@ -20,32 +37,110 @@ pub(super) fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredRe
         .rev()
         .map(|real| (real.endpoint(), reals.get(&real.endpoint()).map_or(0, |real| real.weight)))
         .collect();
-    let mut flags = 0;
-    for flag in &service.scheduler_flags {
-        flags |= match flag {
-            SchedulerFlag::ShPort | SchedulerFlag::MhPort => flag::PORT,
-            SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => flag::FALLBACK,
-            SchedulerFlag::Flag1 | SchedulerFlag::Flag2 | SchedulerFlag::Flag3 | SchedulerFlag::UdpActive => 0,
-        };
-    }
     let (scheduler, ring, weight_start) = match service.scheduler {
         Scheduler::Rr => (scheduler::RR, Vec::new(), 0),
         Scheduler::Wrr => (scheduler::WRR, Vec::new(), first_weight(service)),
         Scheduler::Lc => (scheduler::LC, Vec::new(), 0),
         Scheduler::Wlc => (scheduler::WLC, Vec::new(), 0),
         Scheduler::Sh => (scheduler::SH, hash_ring(service, &members, reals, ring::source_hash), 0),
-        Scheduler::Mh => (scheduler::MH, hash_ring(service, &members, reals, ring::maglev), 0),
-        // For the lead: the numbers that lb_common::abi::service::scheduler will name.
-        Scheduler::Sed => (6, Vec::new(), 0),
-        Scheduler::Nq => (7, Vec::new(), 0),
-        Scheduler::Dh => (8, Vec::new(), 0),
-        Scheduler::Fo => (9, Vec::new(), 0),
-        Scheduler::Ovf => (10, Vec::new(), 0),
-        Scheduler::Lblc => (11, Vec::new(), 0),
-        Scheduler::Lblcr => (12, Vec::new(), 0),
-        Scheduler::Twos => (13, Vec::new(), 0),
+        Scheduler::Mh => {
+            let slots = service.table_slots.unwrap_or(MH_SLOTS);
+            (scheduler::MH, hash_ring(service, &members, reals, |members| ring::maglev_of(members, slots)), 0)
+        }
+        Scheduler::Sed => (scheduler::SED, Vec::new(), 0),
+        Scheduler::Nq => (scheduler::NQ, Vec::new(), 0),
+        Scheduler::Dh => (scheduler::DH, hash_ring(service, &members, reals, ring::destination_hash), 0),
+        Scheduler::Fo => (scheduler::FO, Vec::new(), 0),
+        Scheduler::Ovf => (scheduler::OVF, Vec::new(), 0),
+        Scheduler::Lblc => (scheduler::LBLC, Vec::new(), 0),
+        Scheduler::Lblcr => (scheduler::LBLCR, Vec::new(), 0),
+        Scheduler::Twos => (scheduler::TWOS, Vec::new(), 0),
     };
-    Pool { scheduler, flags, members, ring, weight_start }
+    let ticks = |seconds: u32| clock::ticks(seconds, settings.jiffies_per_second, settings.tick_shift);
+    let own = service.timeouts.unwrap_or_default();
+    Pool {
+        scheduler,
+        flags: flags(service),
+        members,
+        ring,
+        weight_start,
+        netmask: service.persistence.map_or(0, |persistence| match persistence.netmask {
+            None if is_v4(&service.key) => 32,
+            None => 128,
+            Some(Netmask::V4(mask)) => mask.to_bits().count_ones() as u8,
+            Some(Netmask::V6(prefix)) => prefix,
+        }),
+        persistence: service.persistence.map_or(0, |persistence| ticks(persistence.timeout)),
+        timeouts: [own.tcp, own.tcp_fin, own.udp].map(|seconds| seconds.map_or(0, ticks)),
+        addresses: addresses(&service.key, marks),
+    }
+}
+
+fn is_v4(key: &ServiceKey) -> bool {
+    key.address.is_ipv4()
+}
+
+fn flags(service: &ServiceSpec) -> u8 {
+    let mut flags = 0;
+    for flag in &service.scheduler_flags {
+        flags |= match flag {
+            SchedulerFlag::ShPort | SchedulerFlag::MhPort => flag::PORT,
+            SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => flag::FALLBACK,
+            SchedulerFlag::UdpActive => flag::UDP_ACTIVE,
+            // As with IPVS, whose other schedulers do not look at them.
+            SchedulerFlag::Flag1 | SchedulerFlag::Flag2 | SchedulerFlag::Flag3 => 0,
+        };
+    }
+    let key = &service.key;
+    let is_any_port = key.port == 0 || (key.protocol == Protocol::Tcp && key.port == FTP);
+    for (is_set, flag) in [
+        (service.one_packet, flag::ONE_PACKET),
+        (service.persistence.is_some(), flag::PERSISTENT),
+        (is_any_port, flag::ANY_PORT),
+    ] {
+        flags |= if is_set { flag } else { 0 };
+    }
+    flags
+}
+
+/// Where clients reach a service: its own address, or what the rules of its mark say.
+fn addresses(key: &ServiceKey, marks: &[MarkRule]) -> Vec<Address> {
+    if let Some(address) = Address::of_service(key) {
+        return vec![address];
+    }
+    let is_ours = |rule: &&MarkRule| rule.address.is_ipv4() == is_v4(key) && key.mark() == Some(rule.mark);
+    let mut addresses: Vec<Address> = marks.iter().filter(is_ours).flat_map(of_rule).collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// The blocks of a rule.
+fn of_rule(rule: &MarkRule) -> Vec<Address> {
+    let Some(protocol) = number(rule.protocol) else { return Vec::new() };
+    let block = |(port, bits): (u16, u32)| Address {
+        ip: rule.address,
+        prefix: rule.prefix.min(width(rule.address)),
+        protocol,
+        port,
+        port_bits: bits as u8,
+    };
+    match rule.ports {
+        None => vec![block((0, 0))],
+        Some(ports) => {
+            let last = ports.first() + (ports.count() - 1) as u16;
+            shape::blocks(ports.first(), last).into_iter().map(block).collect()
+        }
+    }
+}
+
+/// A protocol's number; None for marks.
+fn number(protocol: Protocol) -> Option<u8> {
+    match protocol {
+        Protocol::Tcp => Some(TCP),
+        Protocol::Udp => Some(UDP),
+        Protocol::Sctp => Some(SCTP),
+        Protocol::Mark => None,
+    }
 }
 
 /// wrr's current weight after the reals were added one by one, as in IPVS (`ip_vs_wrr_dest_changed` for each).
@@ -56,17 +151,13 @@ fn first_weight(service: &ServiceSpec) -> u32 {
         let step = ring::common_divisor(weights()).max(1);
         let heaviest = weights().max().unwrap_or(0);
         let top = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
-        if weight > top || weight == 0 {
-            weight = top;
-        } else if step > 1 {
-            weight = weight / step * step + 1;
-        }
+        weight = wrr::changed(weight, top, step);
     }
     weight
 }
 
 /// The ring of a hash scheduler. Reals that failed have no slots, as if keepalived had removed them; drained ones keep what IPVS gives
-/// to a weight of 0: one slot in sh, none in mh.
+/// to a weight of 0: one slot in sh, those of their last weight in mh.
 fn hash_ring(
     service: &ServiceSpec,
     members: &[(SocketAddr, u32)],
@@ -81,6 +172,8 @@ fn hash_ring(
         .iter()
         .map(|index| {
             let (endpoint, weight) = members[*index];
+            let last = reals.get(&endpoint).map_or(weight, |real| real.capacity.last_weight);
+            let weight = if service.scheduler == Scheduler::Mh { last } else { weight };
             RingMember { address: folded(endpoint.ip()), port: port_of(service, endpoint), weight }
         })
         .collect();

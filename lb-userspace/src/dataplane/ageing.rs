@@ -1,0 +1,81 @@
+//! How long connections are kept: the director's times, and what single services have instead.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::connection::{Meta, STATES, State};
+use lb_common::abi::service::flag;
+
+use super::tables::{ServiceRow, Tables};
+
+/// Ticks that connections are kept without a packet.
+#[derive(Debug, Clone, Default)]
+pub struct Ageing {
+    director: [u32; STATES],
+    services: BTreeMap<u32, Service>,
+    /// Of each number that connections of these services have, the service's.
+    groups: BTreeMap<u32, u32>,
+}
+
+/// What a service has of its own.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    timeouts: [u32; STATES],
+    /// Its connections are made by templates.
+    pub(super) is_persistent: bool,
+    /// Leading bits of a client's address in its templates.
+    pub(super) netmask: u8,
+    /// Its templates are for all ports.
+    pub(super) is_any_port: bool,
+}
+
+/// Positions of the three times that IPVS lets an administrator set: ESTABLISHED, FIN_WAIT and UDP.
+const SETTABLE: [State; 3] = [State::Established, State::FinWait, State::Udp];
+
+impl Ageing {
+    /// The director's times, and what services in the tables have instead.
+    pub fn of(tables: &Tables, director: [u32; STATES]) -> Self {
+        let mut ageing = Self { director, ..Self::default() };
+        let has_own = |row: &&ServiceRow| row.pool.timeouts != [0; 3] || row.pool.flags & flag::PERSISTENT != 0;
+        for row in tables.services().values().filter(has_own) {
+            let mut timeouts = director;
+            for (state, own) in SETTABLE.into_iter().zip(row.pool.timeouts).filter(|(_, own)| *own != 0) {
+                timeouts[state as usize] = own;
+            }
+            for state in [State::Template, State::TemplateAssured] {
+                timeouts[state as usize] = row.pool.persistence;
+            }
+            let service = Service {
+                timeouts,
+                is_persistent: row.pool.flags & flag::PERSISTENT != 0,
+                netmask: row.pool.netmask,
+                is_any_port: row.pool.flags & flag::ANY_PORT != 0,
+            };
+            ageing.services.insert(row.id, service);
+            ageing.groups.insert(row.id, row.id);
+            ageing.groups.extend(row.numbers.values().map(|number| (*number, row.id)));
+        }
+        ageing
+    }
+
+    /// The director's times alone.
+    pub fn director(director: [u32; STATES]) -> Self {
+        Self { director, ..Self::default() }
+    }
+
+    /// Number and own ways of the service that a connection belongs to, if it has any.
+    pub(super) fn service(&self, number: u32) -> Option<(u32, &Service)> {
+        let group = self.groups.get(&number)?;
+        Some((*group, self.services.get(group)?))
+    }
+
+    /// Ticks that a connection is kept.
+    pub fn timeout(&self, meta: Meta) -> u32 {
+        let own = if self.groups.is_empty() { None } else { self.service(meta.service()) };
+        own.map_or(&self.director, |(_, service)| &service.timeouts)[meta.state_bits() as usize % STATES]
+    }
+
+    /// No packet for longer.
+    pub fn is_expired(&self, meta: Meta, now: u32) -> bool {
+        meta.idle(now) > self.timeout(meta)
+    }
+}
