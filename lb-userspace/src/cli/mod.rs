@@ -8,14 +8,20 @@ mod check;
 mod config;
 mod conn;
 pub mod daemon_args;
+mod director;
+pub mod director_args;
 mod doctor;
 pub mod doctor_args;
 mod documents;
 mod error;
 mod host;
+mod mark;
+pub mod mark_args;
 mod output;
 mod real;
+pub mod real_args;
 mod service;
+pub mod service_args;
 mod show;
 
 use std::{
@@ -56,6 +62,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match command {
         Command::Service(command) => on_runtime(service::run(&client, command, &out)),
         Command::Real(command) => on_runtime(real::run(&client, command, &out)),
+        Command::Mark(command) => on_runtime(mark::run(&client, command, &out)),
+        Command::Director(command) => on_runtime(director::run(&client, command, &out)),
         Command::Apply(args) => on_runtime(config::apply(&client, args, &out)),
         Command::Plan(args) => on_runtime(config::plan(&client, args, &out)),
         Command::Check(args) => check::run(&args, &out),

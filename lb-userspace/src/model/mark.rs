@@ -204,3 +204,83 @@ impl<'de> Deserialize<'de> for Destination {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_destination_is_written_shortest() {
+        for (text, back) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("10.0.0.1/32:80-80", "10.0.0.1:80"),
+            ("10.0.0.0/24:8000-8100", "10.0.0.0/24:8000-8100"),
+            ("[FD00::/64]:53", "[fd00::/64]:53"),
+            ("[fd00::1/128]", "[fd00::1]"),
+            ("0.0.0.0/0:80", "0.0.0.0/0:80"),
+        ] {
+            assert_eq!(text.parse::<Destination>().unwrap().to_string(), back);
+        }
+    }
+
+    #[test]
+    fn wrong_destinations_say_what_is_wrong() {
+        for (text, part) in [
+            ("", "is not a destination"),
+            ("www:80", "is not a destination"),
+            ("[10.0.0.1]:80", "is not a destination"),
+            ("[fd00::1]80", "is not a destination"),
+            ("[fd00::1", "is not a destination"),
+            ("fd00::1:80", "stands in brackets"),
+            ("fd00::/64", "stands in brackets"),
+            ("10.0.0.0/33", "is not a prefix length; from 0 to 32"),
+            ("10.0.0.0/+8", "is not a prefix length"),
+            ("[fd00::/129]", "is not a prefix length; from 0 to 128"),
+            ("10.0.0.1:", "is not a port or range"),
+            ("10.0.0.1:0", "leave the port out for any port"),
+            ("10.0.0.1:0-5", "is not a port or range"),
+            ("10.0.0.1:5-4", "runs backwards; write 4-5"),
+            ("10.0.0.1:1-65536", "is not a port or range"),
+            ("10.0.0.1:80:81", "is not a port or range"),
+        ] {
+            let error = text.parse::<Destination>().unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn json_is_as_toml_has_it() {
+        let text = r#"{"mark":7,"protocol":"udp","address":"10.0.0.0/24:53"}"#;
+        let rule: MarkRule = serde_json::from_str(text).unwrap();
+        assert_eq!((rule.mark, rule.prefix, rule.to_string().as_str()), (7, 24, "udp 10.0.0.0/24:53"));
+        assert_eq!(serde_json::to_string(&rule).unwrap(), text);
+        assert!(serde_json::from_str::<MarkRule>(r#"{"mark":7,"address":"10.0.0.1","port":80}"#).is_err());
+    }
+
+    #[test]
+    fn a_prefix_covers_its_addresses_and_no_other() {
+        let rule = MarkRule::new(1, Protocol::Tcp, "10.0.0.0/24:80".parse().unwrap());
+        let covers = |text: &str| rule.covers(text.parse().unwrap());
+        assert!(covers("10.0.0.0") && covers("10.0.0.255") && !covers("10.0.1.0") && !covers("::a00:0"));
+        let all = MarkRule::new(1, Protocol::Tcp, "0.0.0.0/0".parse().unwrap());
+        assert!(all.covers([255, 255, 255, 255].into()) && !all.is_single() && !all.covers(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = text.parse::<Destination>();
+        }
+
+        #[test]
+        fn a_network_has_no_bits_beyond_its_prefix(address: IpAddr, prefix in 0..=128u8) {
+            let (base, prefix) = (network(address, prefix), prefix.min(width(address)));
+            prop_assert_eq!(network(base, prefix), base);
+            let rule = MarkRule::new(1, Protocol::Udp, Destination { address: base, prefix, ports: None });
+            prop_assert!(rule.covers(address));
+            prop_assert_eq!(rule.destination().to_string().parse(), Ok(rule.destination()));
+        }
+    }
+}

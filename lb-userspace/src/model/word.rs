@@ -265,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn a_general_flag_has_the_name_its_scheduler_gives() {
+        use SchedulerFlag::{Flag1, Flag2, Flag3, MhFallback, MhPort, ShFallback, ShPort};
+        let named = |scheduler| [Flag1, Flag2, Flag3].map(|flag| flag.named_by(scheduler));
+        assert_eq!(named(Scheduler::Sh), [ShFallback, ShPort, Flag3]);
+        assert_eq!(named(Scheduler::Mh), [MhFallback, MhPort, Flag3]);
+        assert_eq!(named(Scheduler::Wlc), [Flag1, Flag2, Flag3]);
+    }
+
+    #[test]
     fn every_word_reads_back() {
         for scheduler in Scheduler::ALL {
             assert_eq!(scheduler.as_str().parse(), Ok(*scheduler));

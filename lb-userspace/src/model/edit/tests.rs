@@ -70,3 +70,57 @@ fn what_is_not_there_and_what_is_there_already_are_refused_by_name() {
     }
     assert_eq!(spec, before);
 }
+
+#[test]
+fn what_lvs_users_know_is_edited() {
+    let mut spec = spec();
+    let mut make = |json: &str| apply(&mut spec, edit(json)).map(|()| spec.clone()).map_err(|error| error.to_string());
+    make(r#"{"add_service": {"service": "mark://1", "scheduler": "sh", "scheduler_flags": ["flag-2", "flag-3"]}}"#)
+        .unwrap();
+    let spec = make(
+        r#"{"edit_service": {"service": "mark://1", "persistence": {"timeout": 60}, "one_packet": true,
+        "timeouts": {"udp": 5}}}"#,
+    )
+    .unwrap();
+    let service = &spec.services[1];
+    assert_eq!(service.scheduler_flags, [SchedulerFlag::ShPort, SchedulerFlag::Flag3], "by the scheduler's names");
+    assert_eq!(service.persistence, Some(Persistence { timeout: 60, netmask: None }));
+    assert_eq!((service.one_packet, service.timeouts.unwrap().udp), (true, Some(5)));
+    let spec = make(
+        r#"{"edit_service": {"service": "mark://1", "scheduler": "mh", "scheduler_flags": ["flag-1"],
+        "table_slots": 251, "persistence": null}}"#,
+    )
+    .unwrap();
+    let service = &spec.services[1];
+    assert_eq!((service.table_slots, service.persistence), (Some(251), None));
+    assert_eq!(service.scheduler_flags, [SchedulerFlag::MhFallback]);
+    let real = r#"{"service": "10.0.0.1:80", "real": "10.0.1.1:80", "upper_threshold": 8}"#;
+    let spec = make(&format!("{{\"edit_real\": {real}}}")).unwrap();
+    assert_eq!((spec.services[0].reals[0].upper_threshold, spec.services[0].reals[0].lower_threshold), (8, 0));
+}
+
+#[test]
+fn marks_and_the_director_are_edited_and_clear_leaves_them() {
+    let mut spec = spec();
+    let mut make = |json: &str| apply(&mut spec, edit(json)).map(|()| spec.clone()).map_err(|error| error.to_string());
+    let rule = r#"{"mark": 1, "protocol": "udp", "address": "10.0.0.0/24:53"}"#;
+    make(&format!("{{\"add_mark\": {rule}}}")).unwrap();
+    make(r#"{"add_mark": {"mark": 2, "address": "[fd00::/64]:1-9"}}"#).unwrap();
+    assert_eq!(
+        make(r#"{"add_mark": {"mark": 3, "protocol": "udp", "address": "10.0.0.0/24:53-53"}}"#).unwrap_err(),
+        "rule udp 10.0.0.0/24:53 of mark 1 exists already; change it with `xvs mark remove` and `xvs mark add`"
+    );
+    assert_eq!(
+        make(r#"{"remove_mark": {"mark": 1, "address": "10.0.0.0/24:53"}}"#).unwrap_err(),
+        "rule tcp 10.0.0.0/24:53 of mark 1 does not exist"
+    );
+    make(&format!("{{\"remove_mark\": {rule}}}")).unwrap();
+    make(r#"{"set_timeouts": {"tcp_fin": 7}}"#).unwrap();
+    make(r#"{"edit_director": {"conn_reuse_mode": 0, "sloppy_tcp": true}}"#).unwrap();
+    assert_eq!(make(r#"{"set_timeouts": {}}"#).unwrap_err(), "nothing to change in the director's timeouts");
+    assert_eq!(make(r#"{"edit_director": {}}"#).unwrap_err(), "nothing to change in the director");
+    let spec = make(r#""clear""#).unwrap();
+    assert_eq!((spec.services.len(), spec.marks.len()), (0, 1));
+    assert_eq!((spec.director.timeouts.tcp, spec.director.timeouts.tcp_fin), (900, 7));
+    assert_eq!((spec.director.conn_reuse_mode, spec.director.sloppy_tcp), (0, true));
+}

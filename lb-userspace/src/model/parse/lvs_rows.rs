@@ -100,18 +100,18 @@ pub(super) const LVS_ROWS: &[Row] = &[
          sctp = 1\n[[service]]\naddress = \"10.0.0.3:80\"\npersistence = { netmask = \"0.0.0.0\" }\n",
         &[
             (3, "service[0].persistence", "expected a table, found an integer"),
+            (6, "service[1].persistence.timeout", "0 is out of range; from 1 to 2678400"),
             (
                 6,
                 "service[1].persistence.netmask",
-                "/64 is none of IPv4, which service tcp://10.0.0.2:80 is; such as 255.255.255.0",
+                "/64 is not a netmask of IPv4, which service tcp://10.0.0.2:80 is; such as 255.255.255.0",
             ),
-            (6, "service[1].persistence.timeout", "0 is out of range; from 1 to 2678400"),
             (10, "service[2].persistence.timeout", "2678401 is out of range; from 1 to 2678400"),
-            (11, "service[2].persistence.netmask", "255.255.255.0 is none of IPv6"),
-            (12, "service[2].persistence.mask", "did you mean netmask?"),
+            (11, "service[2].persistence.netmask", "255.255.255.0 is not a netmask of IPv6"),
+            (12, "service[2].persistence.mask", "known here: timeout, netmask"),
             (14, "service[2].timeouts.tcp", "0 is out of range; from 1 to 2678400"),
             (15, "service[2].timeouts.udp", "2678401 is out of range; from 1 to 2678400"),
-            (16, "service[2].timeouts.sctp", "did you mean tcp?"),
+            (16, "service[2].timeouts.sctp", "known here: tcp, tcp_fin, udp"),
             (
                 19,
                 "service[3].persistence.netmask",

@@ -123,7 +123,8 @@ impl Check<'_> {
         {
             let ours = family(service.key.address);
             let example = if service.key.address.is_ipv4() { "255.255.255.0" } else { "/64" };
-            let message = format!("{netmask} is none of {ours}, which service {} is; such as {example}", service.key);
+            let message =
+                format!("{netmask} is not a netmask of {ours}, which service {} is; such as {example}", service.key);
             self.say(format!("{at}.netmask"), message);
         }
     }
