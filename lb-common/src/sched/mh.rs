@@ -24,7 +24,7 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
     }
     let mut found = Member::NONE;
     pool.scan(slots, |step| {
-        let offset = (step + first) % slots;
+        let offset = (step + first) % slots.max(1);
         let Some(index) = pool.ring(slot(client.address, port, offset, slots)) else { return false };
         let Some(member) = pool.member(index) else { return false };
         if pool.is_usable(member) {
@@ -39,5 +39,5 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
 /// `ip_vs_mh_hashkey`: slot of a client in a ring of `slots`.
 #[inline(always)]
 pub const fn slot(address: u32, port: u16, offset: u32, slots: u32) -> u32 {
-    hsiphash_u32(offset.wrapping_add(port as u32).wrapping_add(address), KEY) % slots
+    hsiphash_u32(offset.wrapping_add(port as u32).wrapping_add(address), KEY) % if slots == 0 { 1 } else { slots }
 }

@@ -25,7 +25,8 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<M
     let mut most = pool.zero();
     pool.scan(3 * count + 2, |_| {
         if index >= count {
-            index = 0;
+            // 0, of which the verifier does not begin to count.
+            index = pool.zero();
             pass += 1;
             if pass == 1 {
                 weight = if weight > config.weight_step { weight - config.weight_step } else { config.weight_top };
