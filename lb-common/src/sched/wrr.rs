@@ -25,9 +25,9 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<M
     let mut most = pool.zero();
     pool.scan(3 * count + 2, |_| {
         if index >= count {
-            // 0, of which the verifier does not begin to count.
+            // Numbers of which the verifier does not know that they are counted: it would follow each.
             index = pool.zero();
-            pass += 1;
+            pass += 1 + pool.zero();
             if pass == 1 {
                 weight = if weight > config.weight_step { weight - config.weight_step } else { config.weight_top };
             } else if pass == 2 && most > 0 && weight > most {
