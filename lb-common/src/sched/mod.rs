@@ -60,24 +60,71 @@ pub struct Client {
     pub destination: u32,
 }
 
+/// What a scheduler goes by. The datapath has a function for each: together they would need more stack than a program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whose turn it is, or chance.
+    Turn,
+    /// A hash of addresses.
+    Hash,
+    /// The connections that each has, or its weight alone.
+    Load,
+}
+
+/// The kind of a configuration's scheduler.
+#[inline(always)]
+pub const fn kind(config: &Config) -> Kind {
+    match config.scheduler {
+        scheduler::RR | scheduler::WRR | scheduler::TWOS => Kind::Turn,
+        scheduler::SH | scheduler::MH | scheduler::DH => Kind::Hash,
+        _ => Kind::Load,
+    }
+}
+
 /// The member that takes the client's new connection; None when none may.
 #[inline(always)]
 pub fn pick<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor, client: Client) -> Option<Member> {
+    match kind(config) {
+        Kind::Turn => pick_by_turn(config, pool, cursor),
+        Kind::Hash => pick_by_hash(config, pool, client),
+        Kind::Load => pick_by_load(config, pool, client),
+    }
+}
+
+/// [`pick`] for [`Kind::Turn`].
+#[inline(always)]
+pub fn pick_by_turn<P: Pool>(config: &Config, pool: &P, cursor: &mut Cursor) -> Option<Member> {
     match config.scheduler {
         scheduler::RR => rr::pick(config, pool, cursor),
         scheduler::WRR => wrr::pick(config, pool, cursor),
-        scheduler::LC => lc::pick(config, pool),
-        scheduler::WLC => wlc::pick(config, pool),
+        scheduler::TWOS => twos::pick(config, pool, cursor),
+        _ => None,
+    }
+}
+
+/// [`pick`] for [`Kind::Hash`].
+#[inline(always)]
+pub fn pick_by_hash<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member> {
+    match config.scheduler {
         scheduler::SH => sh::pick(config, pool, client),
         scheduler::MH => mh::pick(config, pool, client),
+        scheduler::DH => dh::pick(pool, client),
+        _ => None,
+    }
+}
+
+/// [`pick`] for [`Kind::Load`].
+#[inline(always)]
+pub fn pick_by_load<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member> {
+    match config.scheduler {
+        scheduler::LC => lc::pick(config, pool),
+        scheduler::WLC => wlc::pick(config, pool),
         scheduler::SED => sed::pick(config, pool),
         scheduler::NQ => nq::pick(config, pool),
-        scheduler::DH => dh::pick(pool, client),
         scheduler::FO => fo::pick(config, pool),
         scheduler::OVF => ovf::pick(config, pool),
         scheduler::LBLC => lblc::pick(config, pool, client),
         scheduler::LBLCR => lblcr::pick(config, pool, client),
-        scheduler::TWOS => twos::pick(config, pool, cursor),
         _ => None,
     }
 }

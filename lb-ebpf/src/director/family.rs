@@ -88,8 +88,6 @@ pub(crate) trait Family: Sized {
     fn folded(address: Self::Address) -> u32;
     /// The service at the packet's address by the shapes in use ([`lb_common::abi::shape`]): out of line.
     fn shaped_service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
-    /// Keeps, in a table beside, the address that a connection's client sent to, when its key does not tell. IPv4 only.
-    fn keep_virtual(index: u32, ip: &Self::Header);
     /// Hash of an answer's ends.
     fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
     /// The record is of answers with these addresses.
@@ -245,10 +243,6 @@ impl Family for V4 {
     #[inline(always)]
     fn shaped_service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
         Target(shaped::xvs_shaped_v4(ip.destination, u32::from(port), u32::from(protocol)))
-    }
-    #[inline(always)]
-    fn keep_virtual(index: u32, ip: &ipv4::Header) {
-        connections::keep_virtual(index, ip.destination);
     }
     #[inline(always)]
     fn template(KeyV4(key): KeyV4, group: u32) -> u32 {
@@ -425,8 +419,6 @@ impl Family for V6 {
         let [upper, lower] = ip.destination;
         Target(shaped::xvs_shaped_v6(upper, lower, u32::from(port), u32::from(protocol)))
     }
-    #[inline(always)]
-    fn keep_virtual(_: u32, _: &ipv6::Header) {}
     #[inline(always)]
     fn template(key: KeyV6, group: u32) -> u32 {
         template::xvs_template_v6(key.0[0], key.0[1], key.0[2], group)

@@ -4,18 +4,18 @@ use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta, State};
 use lb_common::abi::fragment::handed;
 use lb_common::abi::real::method;
-use lb_common::abi::service::{self, Config, Target};
+use lb_common::abi::service::{self, Config, Member, Target};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
 use lb_common::algo::tcp_state;
-use lb_common::sched::{self, Client};
+use lb_common::sched::{self, Client, Kind};
 use lb_common::wire::parse::Flow;
 use lb_common::wire::transport::UDP;
 
-use super::connection::{self, Place};
+use super::connection::Place;
 use super::tie::Occasion;
 use super::tunnel::Stand;
-use super::{nat, packet};
+use super::{nat, packet, shaped};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{counters, limits, pool, settings};
@@ -54,10 +54,8 @@ pub(crate) fn new_connection<F: Family>(
                 }
                 nat::tie(ctx, stand, Occasion::NEW)?;
             }
-            if target.is_many()
-                && let Some(located) = connection::locate(place)
-            {
-                F::keep_virtual(located.index, &flow.ip);
+            if target.is_many() && !F::IS_V6 {
+                shaped::xvs_keep_virtual_v4(ctx, stand.0);
             }
             Ok(real)
         }
@@ -124,7 +122,8 @@ pub extern "C" fn xvs_begin_v6(upper: u64, lower: u64, ports: u64, target: u64, 
 /// The real that a hash scheduler has for the client.
 #[inline(always)]
 pub(crate) fn choose<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Verdict> {
-    match ask::<F>(F::key(flow), target, F::folded(F::destination(&flow.ip))) {
+    let (client, destination) = (F::client(F::key(flow)), F::folded(F::destination(&flow.ip)));
+    match xvs_choose_by_hash(target.config(), client.address, u32::from(client.port), destination) {
         NO_REAL => Err(Verdict::NoReal),
         real => Ok(real),
     }
@@ -196,17 +195,46 @@ fn may_begin(config: &Config, protocol: u8, event: u8) -> bool {
 #[inline(always)]
 fn ask<F: Family>(key: F::Key, target: Target, destination: u32) -> u32 {
     let client = F::client(key);
-    xvs_choose(target.config(), client.address, u32::from(client.port), destination)
+    let config = target.config();
+    match sched::kind(pool::config(config)) {
+        Kind::Turn => xvs_choose_by_turn(config),
+        Kind::Hash => xvs_choose_by_hash(config, client.address, u32::from(client.port), destination),
+        Kind::Load => xvs_choose_by_load(config, destination),
+    }
 }
 
-/// Asks the scheduler of a configuration, for both families: a global function, too.
+/// Asks a scheduler that goes in turn or by chance, for both families: a global function, too.
 #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_choose(config: u32, address: u32, port: u32, destination: u32) -> u32 {
+pub extern "C" fn xvs_choose_by_turn(config: u32) -> u32 {
+    let config = pool::config(config);
+    number(sched::pick_by_turn(config, &pool::PoolOf(config), pool::cursor(config.group)))
+}
+
+/// Asks one that goes by hashes.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_choose_by_hash(config: u32, address: u32, port: u32, destination: u32) -> u32 {
     let config = pool::config(config);
     let client = Client { address, port: port as u16, destination };
-    match sched::pick(config, &pool::PoolOf(config), pool::cursor(config.group), client) {
+    number(sched::pick_by_hash(config, &pool::PoolOf(config), client))
+}
+
+/// Asks one that goes by the connections that each real has.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_choose_by_load(config: u32, destination: u32) -> u32 {
+    let config = pool::config(config);
+    let client = Client { address: 0, port: 0, destination };
+    number(sched::pick_by_load(config, &pool::PoolOf(config), client))
+}
+
+#[inline(always)]
+fn number(member: Option<Member>) -> u32 {
+    match member {
         Some(member) => member.number(),
         None => NO_REAL,
     }

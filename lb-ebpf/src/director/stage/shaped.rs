@@ -2,10 +2,14 @@
 //! line: packets with an exact match never come here.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
+use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::service::{Target, key_v4, key_v6_tail};
 use lb_common::abi::shape::{SHAPES, Shape, WHOLE_PORT, mask_64};
 
-use crate::maps::{services, shapes};
+use super::tunnel::Stand;
+use super::{connection, service};
+use crate::family::V4;
+use crate::maps::{connections, services, shapes};
 
 /// The service at an IPv4 address (raw), port (raw) and protocol: a [`Target`].
 #[unsafe(no_mangle)]
@@ -52,4 +56,15 @@ fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> u64 {
         !found.is_some()
     });
     found.0
+}
+
+/// Keeps the address that the client of the IPv4 packet at `stand` has sent to, beside its connection: the key there does not tell.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_keep_virtual_v4(ctx: *mut xdp_md, stand: u64) -> u32 {
+    let Ok(flow) = super::flow::<V4>(ctx, Stand(stand)) else { return 0 };
+    let Some(service) = service::lookup::<V4>(&flow) else { return 0 };
+    let Some(located) = connection::locate(&service.place::<V4>(&flow)) else { return 0 };
+    connections::keep_virtual(located.index, flow.ip.destination);
+    1
 }
