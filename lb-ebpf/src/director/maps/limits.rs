@@ -12,6 +12,8 @@ use super::{Table, counters};
 
 /// Word that numbers go through.
 const SCRATCH: usize = 7;
+/// Word that keeps what the packet's address was found to lead to.
+const TARGET: usize = 6;
 
 /// Jiffies when it was last filled, tokens left, and the rest of a cache line.
 type Bucket = [u64; 8];
@@ -27,6 +29,20 @@ pub(crate) fn forgotten(number: u64) -> u64 {
         word::store(bucket.add(SCRATCH), number);
         word::load(bucket.add(SCRATCH))
     }
+}
+
+/// Keeps the target that shapes have led the running packet to, for functions further down that have no stack left to look again.
+#[inline(always)]
+pub(crate) fn keep_target(target: u64) {
+    // SAFETY: an aligned word of this CPU's own value.
+    unsafe { word::store(Messages::at(counters::cpu()).cast::<u64>().add(TARGET), target) }
+}
+
+/// The target that was kept last.
+#[inline(always)]
+pub(crate) fn kept_target() -> u64 {
+    // SAFETY: as above.
+    unsafe { word::load(Messages::at(counters::cpu()).cast::<u64>().add(TARGET)) }
 }
 
 /// Takes one token. False when there is none.

@@ -101,7 +101,7 @@ pub extern "C" fn xvs_full_nat_v6(ctx: *mut xdp_md, stand: u64) -> u32 {
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<u32, Verdict> {
     let flow = super::flow::<F>(ctx, stand)?;
     let frame = packet(ctx);
-    let place = service::lookup::<F>(&flow).ok_or(Verdict::NotAService)?.place::<F>(&flow);
+    let place = service::lookup_again::<F>(&flow).ok_or(Verdict::NotAService)?.place::<F>(&flow);
     let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;
     // The connection's tie was made or looked at with its first packet, and is again about once a second.
     let row = Row::of(replies::tie::<F>(index).checked_sub(1).ok_or(Verdict::NatFull)?);

@@ -7,7 +7,7 @@ use lb_common::wire::parse::Flow;
 
 use super::connection::Place;
 use crate::family::Family;
-use crate::maps::settings;
+use crate::maps::{limits, settings};
 
 /// The service of a flow, and what keys of its connections have besides the packet's own ([`Family::marked`]).
 #[derive(Clone, Copy)]
@@ -27,6 +27,17 @@ impl Found {
 /// The service of a flow.
 #[inline(always)]
 pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
+    look::<F>(flow, F::shaped_service)
+}
+
+/// The same for functions that run for a packet whose service was looked up before.
+#[inline(always)]
+pub(crate) fn lookup_again<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
+    look::<F>(flow, |_, _, _| Target(limits::kept_target()))
+}
+
+#[inline(always)]
+fn look<F: Family>(flow: &Flow<F::Header>, shaped: impl Fn(&F::Header, u16, u8) -> Target) -> Option<Found> {
     let protocol = F::protocol(&flow.ip);
     let exact = F::service(&flow.ip, flow.transport.destination_port(), protocol);
     if exact.is_some() {
@@ -38,7 +49,7 @@ pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
         return None;
     }
     let target = if inexact & inexact::SHAPES != 0 {
-        F::shaped_service(&flow.ip, flow.transport.destination_port(), protocol)
+        shaped(&flow.ip, flow.transport.destination_port(), protocol)
     } else {
         F::service(&flow.ip, 0, protocol)
     };

@@ -9,7 +9,7 @@ use lb_common::abi::shape::{SHAPES, Shape, WHOLE_PORT, mask_64};
 use super::tunnel::Stand;
 use super::{connection, service};
 use crate::family::V4;
-use crate::maps::{connections, services, shapes};
+use crate::maps::{connections, limits, services, shapes};
 
 /// The service at an IPv4 address (raw), port (raw) and protocol: a [`Target`].
 #[unsafe(no_mangle)]
@@ -55,6 +55,7 @@ fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> u64 {
         found = find(shape);
         !found.is_some()
     });
+    limits::keep_target(found.0);
     found.0
 }
 
@@ -63,7 +64,7 @@ fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> u64 {
 #[inline(never)]
 pub extern "C" fn xvs_keep_virtual_v4(ctx: *mut xdp_md, stand: u64) -> u32 {
     let Ok(flow) = super::flow::<V4>(ctx, Stand(stand)) else { return 0 };
-    let Some(service) = service::lookup::<V4>(&flow) else { return 0 };
+    let Some(service) = service::lookup_again::<V4>(&flow) else { return 0 };
     let Some(located) = connection::locate(&service.place::<V4>(&flow)) else { return 0 };
     connections::keep_virtual(located.index, flow.ip.destination);
     1

@@ -113,7 +113,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: u64, attempt: u64) -> u32 {
 
 #[inline(always)]
 fn tie<F: Family>(flow: &Flow<F::Header>, attempt: u64) -> Result<u32, Verdict> {
-    let place = service::lookup::<F>(flow).ok_or(Verdict::NotAService)?.place::<F>(flow);
+    let place = service::lookup_again::<F>(flow).ok_or(Verdict::NotAService)?.place::<F>(flow);
     // The table was full, and the scheduler needs no entry: translation does.
     let Located { found, index } = connection::locate(&place).ok_or(Verdict::TableFull)?;
     let old = replies::tie::<F>(index);
