@@ -18,6 +18,8 @@ use crate::model::{Netmask, Protocol, ServiceKey, persistence::DEFAULT_PERSISTEN
 const MAX_TIMEOUT: i64 = 31 * 86_400;
 /// Largest weight and threshold: those of C's int.
 const MAX_INT: i64 = i32::MAX as i64;
+/// The one message of ipvsadm with a line's end of its own: an empty line follows it.
+const IPV6_FIRST: &str = "-6 used before -f\n";
 /// Scheduler of a service that names none.
 const DEFAULT_SCHEDULER: &str = "wlc";
 
@@ -163,7 +165,7 @@ impl<'a, N: Names> Line<'a, N> {
             Tag::UdpService => self.service(Protocol::Udp, &value)?,
             Tag::SctpService => self.service(Protocol::Sctp, &value)?,
             Tag::FwmarkService => self.fwmark(&value)?,
-            Tag::Ipv6 if self.mark.is_none() => return Err(Failure::usage("-6 used before -f")),
+            Tag::Ipv6 if self.mark.is_none() => return Err(Failure::usage(IPV6_FIRST)),
             Tag::Ipv6 => (self.address, self.netmask) = (Ipv6Addr::UNSPECIFIED.into(), None),
             Tag::Scheduler => {
                 self.given.set(Kind::Scheduler)?;

@@ -190,7 +190,7 @@ fn addresses_that_are_none() {
     for mark in ["0", "-1", "x", "4294967296", "0x10", "1x"] {
         said(2, &format!("invalid fwmark value `{mark}' specified"), &[&format!("-A -f {mark}")]);
     }
-    said(2, "-6 used before -f", &["-A -6 -f 1", "-A -t 1.2.3.4:80 -6", "-L -6", "-A -t [::1]:80 -6"]);
+    said(2, "-6 used before -f\n", &["-A -6 -f 1", "-A -t 1.2.3.4:80 -6", "-L -6", "-A -t [::1]:80 -6"]);
 }
 
 #[test]
