@@ -131,14 +131,14 @@ fn wrong_requests_have_a_status_and_a_sentence() {
         (json!({"tomll": ""}), 400, "unknown field `tomll`", 0),
         (json!([1]), 400, "the body is not such a request", 0),
         (json!({"spec": {"services": [{"service": "x"}]}}), 400, "\"x\" is not an address", 0),
-        (
-            json!({"spec": {"services": [{"service": "10.0.0.1:80", "scheduler": "sed"}]}}),
-            400,
-            "not in this version",
-            0,
-        ),
+        (json!({"spec": {"services": [{"service": "10.0.0.1:80", "scheduler": "nqq"}]}}), 400, "unknown scheduler", 0),
         (json!({"spec": {"services": [service, service]}}), 422, "is there already, as service[0]", 1),
-        (json!({"toml": "a = 1\nb = 2\n"}), 422, "1:1: a: unknown key; known here: director, service (and 1 more)", 2),
+        (
+            json!({"toml": "a = 1\nb = 2\n"}),
+            422,
+            "1:1: a: unknown key; known here: director, mark, service (and 1 more)",
+            2,
+        ),
         (json!({"edits": [{"remove_service": {"service": "10.0.0.1:80"}}]}), 404, "does not exist", 0),
         (json!({"edits": [{"add_service": service}, {"add_service": service}]}), 409, "exists already", 0),
         (json!({"edits": [{"add_service": {"service": "127.0.0.1:80"}}]}), 422, "loopback", 1),
@@ -197,10 +197,12 @@ fn the_description_has_every_route_and_no_other() {
 fn every_answer_has_the_shape_that_is_described() {
     let daemon = Daemon::start();
     let client = Client::new(&daemon.socket());
-    let toml = "[director]\ntunnel_source_v4 = \"10.0.0.9\"\ntunnel_source_v6 = \"fd00::9\"\nlocal_addresses = [\"10.0.0.8\"]\n\
-                [[service]]\naddress = \"10.0.0.1:80\"\n\
+    let toml = "[director]\nsloppy_sctp = true\nconn_reuse_mode = 1\ntunnel_source_v4 = \"10.0.0.9\"\ntunnel_source_v6 = \"fd00::9\"\nlocal_addresses = [\"10.0.0.8\"]\n\
+                [[mark]]\nmark = 1\naddress = \"10.0.0.0/24:80-90\"\n[[service]]\naddress = \"10.0.0.1:80\"\n\
+                persistence = { netmask = \"255.255.255.0\" }\ntimeouts = { tcp = 60 }\n\
                 scheduler = \"sh\"\nflags = [\"sh-port\"]\n[service.health]\ntype = \"http\"\nport = 80\nhost = \"a\"\n\
-                [[service.real]]\naddress = \"10.0.1.1\"\nmethod = \"direct\"\n";
+                [[service.real]]\naddress = \"10.0.1.1\"\nmethod = \"direct\"\nupper_threshold = 9\nlower_threshold = 1\n\
+                [[service]]\nmark = 1\nscheduler = \"mh\"\nflags = [\"flag-3\"]\ntable_slots = 251\none_packet = true\n";
     let request = json!({"toml": toml});
     let document = openapi();
     let answer = |path: &str| -> Value {
@@ -219,10 +221,13 @@ fn every_answer_has_the_shape_that_is_described() {
     let spec = answer("/v1/spec")["spec"].clone();
     let key = "tcp://10.0.0.1:80";
     let edits = json!([{"edit_service": {"service": key, "scheduler": "sh", "scheduler_flags": ["sh-port"], "method": "tunnel",
-        "on_real_down": "drop", "helper": null, "health": null}}, {"add_real": {"service": key, "real": {"address": "10.0.1.2", "port": 80}}},
-        {"edit_real": {"service": key, "real": "10.0.1.2:80", "weight": 3, "method": "tunnel"}},
+        "on_real_down": "drop", "helper": null, "health": null, "persistence": null, "timeouts": {"udp": 5}, "table_slots": null}},
+        {"add_mark": {"mark": 2, "protocol": "udp", "address": "[fd00::/64]:53"}}, {"remove_mark": spec["marks"][0]},
+        {"set_timeouts": {"tcp": 60}}, {"edit_director": {"expire_nodest_conn": true, "conn_reuse_mode": 0}},
+        {"edit_service": {"service": "mark://1", "persistence": {"timeout": 5}, "one_packet": false}}, {"add_real": {"service": key, "real": {"address": "10.0.1.2", "port": 80}}},
+        {"edit_real": {"service": key, "real": "10.0.1.2:80", "weight": 3, "method": "tunnel", "upper_threshold": 8}},
         {"remove_real": {"service": key, "real": "10.0.1.2:80"}}, {"remove_service": {"service": key}},
-        {"add_service": spec["services"][0]}]);
+        "clear", {"add_service": spec["services"][0]}]);
     let schemas = &document["components"]["schemas"];
     for body in [json!({"spec": spec, "if_revision": 1}), json!({"edits": edits, "if_revision": 1})] {
         matches(&document, &schemas["ChangeRequest"], &body, "request");
@@ -248,7 +253,7 @@ fn matches(document: &Value, schema: &Value, value: &Value, at: &str) {
         // A null is described as such; of edits, the variant is the one that has the key.
         let fitting = variants.iter().find(|variant| match value.as_object().and_then(|value| value.keys().next()) {
             Some(key) => variant["properties"].get(key).is_some() || variant.get("$ref").is_some(),
-            None => variant["type"] == "null",
+            None => variant["type"] == if value.is_string() { "string" } else { "null" },
         });
         return matches(document, fitting.unwrap_or_else(|| panic!("{at}: no variant for {value}")), value, at);
     }

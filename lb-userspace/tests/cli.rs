@@ -92,7 +92,9 @@ tcp://10.0.0.1:80  [fd00::11]:80  tunnel       1          0  unresolved       1 
     daemon.xvs(&["real", "list", "10.0.0.9:80"]).bad(1, "does not exist");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2:81"]).bad(2, "port 81 is not the service's port 80");
     daemon.xvs(&["real", "add", "10.0.0.1:80", "fd00::12"]).bad(2, "use method tunnel, gue, gre or fullnat");
-    daemon.xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2", "-w", "65536"]).bad(2, "65536 is not in 0..=65535");
+    daemon
+        .xvs(&["real", "add", "10.0.0.1:80", "10.0.1.2", "-w", "2147483648"])
+        .bad(2, "2147483648 is not in 0..=2147483647");
 }
 
 #[test]
@@ -279,7 +281,7 @@ fn wrong_usage_is_one_line_and_code_2() {
         (&["lst"][..], "unrecognized subcommand 'lst'"),
         (&["service", "add"], "required arguments were not provided: <SERVICE>"),
         (&["service", "add", "fd00::1:80"], "stands in brackets here"),
-        (&["service", "add", "10.0.0.1:80", "-s", "sed"], "scheduler sed is not in this version; one of rr, wrr"),
+        (&["service", "add", "10.0.0.1:80", "-s", "nqq"], "unknown scheduler \"nqq\"; one of rr, wrr"),
         (&["service", "add", "10.0.0.1:80", "-m", "masq"], "forwarding method masq is not in this version"),
         (&["service", "add", "10.0.0.1:80", "--flag", "x"], "unknown scheduler flag \"x\"; one of sh-port"),
         (&["service", "add", "10.0.0.1:80", "--flag", "sh-port"], "flag sh-port is for scheduler sh"),
@@ -345,6 +347,11 @@ fn help_has_examples_for_every_verb() {
         "real edit",
         "real remove",
         "real list",
+        "mark add",
+        "mark remove",
+        "mark list",
+        "director edit",
+        "director show",
         "apply",
         "plan",
         "check",

@@ -38,7 +38,7 @@ pub struct DirectorEditArgs {
     /// Forget what persistence remembered of a real when its weight becomes 0
     #[arg(long, value_name = "true|false")]
     pub expire_quiescent_template: Option<bool>,
-    /// When a SYN of an ended connection is scheduled anew: 0 never, 1 in TIME_WAIT, 2 and 3 in FIN_WAIT too
+    /// When a SYN of an ended connection is scheduled anew: 0 never, 1 in TIME_WAIT and CLOSE, 2 and 3 in FIN_WAIT too
     #[arg(long, value_name = "0..3", value_parser = clap::value_parser!(u32).range(0..=3))]
     pub conn_reuse_mode: Option<u32>,
 }

@@ -24,7 +24,7 @@ pub fn reference() -> String {
     let mut root = Cli::command();
     root.build();
     let mut text = String::from(
-        "# Command line\n\nMade from the definitions in `lb-userspace/src/cli/args.rs`; \
+        "# Command line\n\nMade from the definitions in `args.rs` and `*_args.rs` of `lb-userspace/src/cli`; \
          `XVS_UPDATE_DOCS=1 cargo test -p lb-userspace` writes it anew.\n",
     );
     section(&root, &mut text);

@@ -104,22 +104,26 @@ fn rule() -> impl Strategy<Value = MarkRule> {
     })
 }
 
-/// What no other field depends on.
-fn memory() -> impl Strategy<Value = (Option<(u32, Option<u8>)>, bool, Option<ServiceTimeouts>)> {
+/// Persistence with a netmask for either family.
+fn persistence() -> impl Strategy<Value = [Persistence; 2]> {
+    (validate::TIMEOUT_SECONDS, option::of(1..=128u8)).prop_map(|(timeout, bits)| {
+        let v4 = bits.map(|bits| Netmask::V4(Ipv4Addr::from_bits(u32::from(bits) << (bits % 25))));
+        [v4, bits.map(Netmask::V6)].map(|netmask| Persistence { timeout, netmask })
+    })
+}
+
+fn timeouts() -> impl Strategy<Value = ServiceTimeouts> {
     let seconds = || option::of(validate::TIMEOUT_SECONDS);
-    let timeouts = (seconds(), seconds(), seconds());
-    let timeouts = timeouts.prop_map(|(tcp, tcp_fin, udp)| ServiceTimeouts { tcp, tcp_fin, udp });
-    let persistence = (validate::TIMEOUT_SECONDS, option::of(1..=128u8));
-    (option::of(persistence), any::<bool>(), option::of(timeouts))
+    (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| ServiceTimeouts { tcp, tcp_fin, udp })
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {
     let words = (select(Protocol::ALL), select(Scheduler::ALL), select(Method::ALL), select(OnRealDown::ALL));
     let slots = option::of(select(&validate::TABLE_SLOTS[..]));
-    let choices = (any::<[bool; 8]>(), memory(), slots);
+    let choices = (any::<[bool; 9]>(), option::of(persistence()), option::of(timeouts()), slots);
     (words, address(), any::<u16>(), choices, option::of(health()), vec(real(), 0..5)).prop_map(
         |((protocol, scheduler, method, on_real_down), address, port, choices, health, reals)| {
-            let (chosen, (persistence, one_packet, timeouts), table_slots) = choices;
+            let (chosen, persistence, timeouts, table_slots) = choices;
             let is_mark = protocol == Protocol::Mark;
             let key = match is_mark {
                 true => ServiceKey::of_mark(u32::from(port) + 1, address.is_ipv6()),
@@ -128,18 +132,11 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             let port = key.port;
             let flags = SchedulerFlag::ALL.iter().copied().filter(|flag| fits(*flag, scheduler, protocol));
             let scheduler_flags = flags.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
-            let persistence = persistence.map(|(timeout, bits)| Persistence {
-                timeout,
-                netmask: bits.map(|bits| match address {
-                    IpAddr::V4(_) => Netmask::V4(Ipv4Addr::from_bits(u32::from(bits) << (bits % 25))),
-                    IpAddr::V6(_) => Netmask::V6(bits),
-                }),
-            });
             let mut service = ServiceSpec {
                 scheduler,
                 scheduler_flags,
                 table_slots: table_slots.filter(|_| scheduler == Scheduler::Mh),
-                persistence,
+                persistence: persistence.map(|[v4, v6]| if address.is_ipv4() { v4 } else { v6 }),
                 timeouts,
                 method,
                 on_real_down,
@@ -166,7 +163,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             let is_followed = chosen[2] && protocol == Protocol::Tcp && port != 0;
             let full = service.reals.iter().any(|real| service.method_of(real) == Method::FullNat);
             let is_datagram = matches!(protocol, Protocol::Udp | Protocol::Mark);
-            service.one_packet = one_packet && is_datagram && !full && method != Method::FullNat;
+            service.one_packet = chosen[8] && is_datagram && !full && method != Method::FullNat;
             let all_nat = service.reals.iter().all(|real| service.method_of(real) == Method::Nat);
             service.helper = (is_followed && all_nat).then_some(Helper::Ftp);
             service

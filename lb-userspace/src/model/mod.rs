@@ -10,8 +10,8 @@
 //! | `word.rs` | the fixed words (schedulers, methods, ...) and what is said about a wrong one |
 //! | `key.rs`, `mark.rs`, `duration.rs`, `ports.rs`, `persistence.rs`, `health.rs` | how a service, a rule of a mark, a duration, a range of ports, a netmask and a check are written |
 //! | `parse/` | TOML to Spec, all errors at once |
-//! | `validate.rs`, `address.rs` | is this Spec one a director can serve? |
-//! | `edit.rs` | one change to a Spec |
+//! | `validate/`, `address.rs` | is this Spec one a director can serve? |
+//! | `edit/` | one change to a Spec |
 //! | `export.rs` | Spec to TOML that parses back to the same Spec |
 
 pub mod address;

@@ -170,7 +170,8 @@ pub struct RealSpec {
 /// Weight of a real that says none.
 pub const DEFAULT_WEIGHT: u32 = 1;
 
-/// A SYN in TIME_WAIT is scheduled anew (bit 1), and one in FIN_WAIT, the last state that direct routing shows (bit 2). LVS's default is 1.
+/// A SYN in TIME_WAIT and CLOSE is scheduled anew (not 0), and one in FIN_WAIT, the last state that direct routing shows (bit 2).
+/// LVS's default is 1.
 pub const DEFAULT_CONN_REUSE_MODE: u32 = 3;
 
 /// GUE port of a real that says none: the one registered for it.
