@@ -239,6 +239,17 @@ fn every_connection_is_listed() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let adm = Adm::start();
+    let mut command = Command::new(&adm.program);
+    command.env("XVS_SOCKET", adm.daemon.socket()).args(["-L", "-n", "-c"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = ran(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+}
+
+#[test]
 fn names_are_shown_unless_numbers_are_asked_for() {
     let adm = Adm::start();
     adm.good(&["-A -t 10.0.0.1:http", "-A -u 10.0.0.1:domain", "-A -t 10.0.0.1:65000"]);

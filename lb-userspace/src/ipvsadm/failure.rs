@@ -14,7 +14,7 @@ pub(super) struct Failure {
 /// Exit code of options that are wrong.
 const USAGE: u8 = 2;
 /// What the shell sees of -1: the kernel refused, or popt did not understand.
-pub(super) const REFUSED: u8 = 255;
+const REFUSED: u8 = 255;
 /// Exit code of a listing that has nothing to list.
 const LISTING: u8 = 1;
 
@@ -43,6 +43,11 @@ impl Failure {
     /// A listing of what is not there.
     pub(super) fn listing(text: impl Into<String>) -> Self {
         Self { text: text.into(), code: LISTING, is_final: true }
+    }
+
+    /// Whoever reads the listing has seen enough, as `head` does: nothing to say, and no failure.
+    pub(super) fn closed() -> Self {
+        Self { text: String::new(), code: 0, is_final: true }
     }
 
     /// Nobody to ask.

@@ -1,6 +1,6 @@
 //! Runs commands: requests to the daemon, text to standard output.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use super::{
     command::{Command, List, Listing},
@@ -47,8 +47,10 @@ impl<N: Names> Runner<'_, N> {
 
     /// Says why; returns the exit code.
     pub(super) fn tell(&mut self, failure: &Failure) -> u8 {
-        // Nobody is left to tell when standard error is gone.
-        let _ = writeln!(self.err, "{}", failure.text);
+        if !failure.text.is_empty() {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(self.err, "{}", failure.text);
+        }
         failure.code
     }
 
@@ -80,7 +82,10 @@ impl<N: Names> Runner<'_, N> {
 
     fn print(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        written.map_err(|error| Failure::listing(format!("standard output: {error}")))
+        written.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Failure::closed(),
+            _ => Failure::listing(format!("standard output: {error}")),
+        })
     }
 
     async fn services(&self) -> Result<Vec<ServiceView>, Failure> {
