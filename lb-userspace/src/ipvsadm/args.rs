@@ -200,7 +200,9 @@ const UNKNOWN: &str = "unknown option";
 mod tests {
     use super::*;
 
-    fn scan(line: &str) -> (Vec<(Tag, Option<String>)>, Vec<String>, Option<String>) {
+    type Found = Vec<(Tag, Option<String>)>;
+
+    fn scan(line: &str) -> (Found, Vec<String>, Option<String>) {
         let mut scanner = Scanner::new(line.split(' ').map(str::to_owned));
         let mut found = Vec::new();
         let error = loop {

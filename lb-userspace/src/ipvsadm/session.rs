@@ -88,9 +88,8 @@ impl<'a> Session<'a> {
                 if_revision: Some(draft.revision),
                 ..ChangeRequest::default()
             };
-            let error = match self.client.post::<AppliedView>("/v1/apply", &request).await {
-                Ok(_) => return Ok(results),
-                Err(error) => error,
+            let Err(error) = self.client.post::<AppliedView>("/v1/apply", &request).await else {
+                return Ok(results);
             };
             // 409 is told to who is late, and where there is no room: the revision tells which.
             let revision = draft.revision;

@@ -7,11 +7,11 @@ pub(super) fn largenum(number: u64, is_exact: bool) -> String {
         return format!("{digits:>width$}", width = (digits.len() + 1).max(9));
     }
     match number {
-        0..=99_999_999 => format!("{number:9}"),
-        ..=999_999_999 => format!("{:8}K", number / 1_000),
-        ..=99_999_999_999 => format!("{:8}M", number / 1_000_000),
-        ..=99_999_999_999_999 => format!("{:8}G", number / 1_000_000_000),
-        _ => format!("{:8}T", number / 1_000_000_000_000),
+        0..100_000_000 => format!("{number:9}"),
+        100_000_000..1_000_000_000 => format!("{:8}K", number / 1_000),
+        1_000_000_000..100_000_000_000 => format!("{:8}M", number / 1_000_000),
+        100_000_000_000..100_000_000_000_000 => format!("{:8}G", number / 1_000_000_000),
+        100_000_000_000_000.. => format!("{:8}T", number / 1_000_000_000_000),
     }
 }
 

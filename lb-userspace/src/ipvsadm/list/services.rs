@@ -30,8 +30,10 @@ pub(in super::super) struct Style {
 /// All services: version, head, lines.
 pub(in super::super) fn all<N: Names>(services: &[ServiceView], style: &Style, words: &Words<'_, N>) -> String {
     let mut views: Vec<&ServiceView> = services.iter().collect();
-    if !style.nosort {
-        order::services(&mut views);
+    match style.nosort {
+        false => order::services(&mut views),
+        // The kernel has marks in a table of their own, which it lists after the other.
+        true => views.sort_by_key(|view| view.protocol == Protocol::Mark),
     }
     let mut text = format!("{VERSION}{}", head(style.columns));
     for view in views {

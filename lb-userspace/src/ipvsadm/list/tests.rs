@@ -1,6 +1,6 @@
 //! Listings against what ipvsadm 1.31 printed for the same numbers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     super::{command::Columns, names::FewNames},
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::api::types::{ConnectionView, Counters, Rates};
 
-fn service(key: &str, settings: serde_json::Value, reals: Vec<RealView>) -> ServiceView {
+fn service(key: &str, settings: &Value, reals: &[RealView]) -> ServiceView {
     let service: crate::model::ServiceKey = key.parse().unwrap();
     let mut view = json!({
         "service": key, "protocol": service.protocol, "address": service.address, "port": service.port, "scheduler": "rr",
@@ -20,7 +20,7 @@ fn service(key: &str, settings: serde_json::Value, reals: Vec<RealView>) -> Serv
     view
 }
 
-fn real(endpoint: &str, settings: serde_json::Value) -> RealView {
+fn real(endpoint: &str, settings: &Value) -> RealView {
     let endpoint: SocketAddr = endpoint.parse().unwrap();
     let mut view = json!({
         "address": endpoint.ip(), "port": endpoint.port(), "method": "nat", "weight": 1, "effective_weight": 1, "state": "up",
@@ -41,34 +41,34 @@ fn rates([connections, packets, reply_packets, bytes, reply_bytes]: [u64; 5]) ->
 
 fn many() -> Vec<ServiceView> {
     let mut first =
-        real("10.0.2.11:80", json!({"active": 1_234_567_890, "inactive": 3_755_744_309_u64, "lower_threshold": 5}));
+        real("10.0.2.11:80", &json!({"active": 1_234_567_890, "inactive": 3_755_744_309_u64, "lower_threshold": 5}));
     let large = [1_000_000_000, 4_294_967_295, 0, 99_999_999_999, 100_000_000_000];
     (first.counters, first.rates) =
         (numbers(large), rates([99_999_999, 100_000_000, 4_294_967_295, 100_000_000, 4_000_000_000]));
     first.upper_threshold = 2_147_483_647;
     first.templates = 7;
     let other = json!({"weight": 2_147_483_647, "method": "direct", "active": 1, "inactive": 2, "templates": 3});
-    let mut tcp = service("tcp://10.0.1.100:80", json!({}), vec![first, real("10.0.2.111:65535", other)]);
+    let mut tcp = service("tcp://10.0.1.100:80", &json!({}), &[first, real("10.0.2.111:65535", &other)]);
     tcp.counters = numbers([99_999_999, 100_000_000, 999_999_999, 999_999_999_999, 100_000_000_000_000]);
-    let tunnels = vec![
-        real("10.0.2.11:0", json!({"method": "tunnel"})),
-        real("10.0.2.12:0", json!({"method": "tunnel", "is_local": true})),
-        real("10.0.2.13:0", json!({"method": "gue", "tunnel_port": 6080, "tunnel_checksum": false})),
-        real("10.0.2.14:0", json!({"method": "gre", "tunnel_checksum": true})),
-        real("10.0.2.15:0", json!({"method": "fullnat"})),
+    let tunnels = [
+        real("10.0.2.11:0", &json!({"method": "tunnel"})),
+        real("10.0.2.12:0", &json!({"method": "tunnel", "is_local": true})),
+        real("10.0.2.13:0", &json!({"method": "gue", "tunnel_port": 6080, "tunnel_checksum": false})),
+        real("10.0.2.14:0", &json!({"method": "gre", "tunnel_checksum": true})),
+        real("10.0.2.15:0", &json!({"method": "fullnat"})),
     ];
     let mask = json!({"timeout": 300, "netmask": "255.255.255.0"});
     vec![
-        service("mark6://7", json!({"persistence": {"timeout": 60, "netmask": "/64"}}), vec![]),
+        service("mark6://7", &json!({"persistence": {"timeout": 60, "netmask": "/64"}}), &[]),
         service(
             "mark://3",
-            json!({"scheduler": "sh", "flags": ["sh-port", "sh-fallback"], "persistence": mask, "one_packet": true}),
-            tunnels,
+            &json!({"scheduler": "sh", "flags": ["sh-port", "sh-fallback"], "persistence": mask, "one_packet": true}),
+            &tunnels,
         ),
-        service("sctp://10.0.1.1:2905", json!({"scheduler": "mh"}), vec![]),
-        service("tcp://[fd00:1::100]:80", json!({}), vec![real("[fd00:2::11]:80", json!({}))]),
+        service("sctp://10.0.1.1:2905", &json!({"scheduler": "mh"}), &[]),
+        service("tcp://[fd00:1::100]:80", &json!({}), &[real("[fd00:2::11]:80", &json!({}))]),
         tcp,
-        service("udp://10.0.1.100:53", json!({"scheduler": "lblcr", "persistence": {"timeout": 300}}), vec![]),
+        service("udp://10.0.1.100:53", &json!({"scheduler": "lblcr", "persistence": {"timeout": 300}}), &[]),
     ]
 }
 
@@ -196,12 +196,28 @@ fn unsorted_the_newest_real_is_the_first() {
     let words = Words { numeric: true, names: &FewNames };
     let style = services::Style { columns: Columns::Plain, exact: false, nosort: true };
     let text = services::all(&many(), &style, &words);
-    let starts: Vec<&str> = text
-        .lines()
-        .skip(3)
-        .map(|line| line.split(' ').nth(if line.starts_with(' ') { 3 } else { 2 }).unwrap())
-        .collect();
-    assert_eq!(starts[..7], ["7", "3", "10.0.2.15:0", "10.0.2.14:0", "10.0.2.13:0", "10.0.2.12:0", "10.0.2.11:0"]);
+    let ends = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
+    let shown: Vec<String> = text.lines().skip(3).map(ends).collect();
+    assert_eq!(
+        shown,
+        [
+            "10.0.1.1:2905",
+            "[fd00:1::100]:80",
+            "[fd00:2::11]:80",
+            "10.0.1.100:80",
+            "10.0.2.111:65535",
+            "10.0.2.11:80",
+            "10.0.1.100:53",
+            // Marks last.
+            "7",
+            "3",
+            "10.0.2.15:0",
+            "10.0.2.14:0",
+            "10.0.2.13:0",
+            "10.0.2.12:0",
+            "10.0.2.11:0",
+        ]
+    );
 }
 
 #[test]
@@ -209,8 +225,8 @@ fn names_and_what_is_left_of_long_ones() {
     let words = Words { numeric: false, names: &FewNames };
     let view = service(
         "tcp://192.0.2.1:80",
-        json!({}),
-        vec![real("192.0.2.1:443", json!({})), real("10.0.2.11:8080", json!({})), real("[fd00::1]:80", json!({}))],
+        &json!({}),
+        &[real("192.0.2.1:443", &json!({})), real("10.0.2.11:8080", &json!({})), real("[fd00::1]:80", &json!({}))],
     );
     let style = services::Style { columns: Columns::Plain, exact: false, nosort: false };
     same(
@@ -255,7 +271,7 @@ fn saved_lines() {
 #[test]
 fn a_large_mark_is_negative_in_listings_as_ipvsadm_prints_it() {
     let words = Words { numeric: true, names: &FewNames };
-    let views = [service("mark://4294967295", json!({}), vec![])];
+    let views = [service("mark://4294967295", &json!({}), &[])];
     let style = services::Style { columns: Columns::Plain, exact: false, nosort: false };
     assert!(services::all(&views, &style, &words).ends_with("FWM  -1 rr\n"));
     assert_eq!(save::save(&views, &words), "-A -f 4294967295 -s rr\n", "this one is read back");
