@@ -26,6 +26,7 @@
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
+//! | `ipvsadm` | a script that speaks ipvsadm: create, edit, list, save, zero, flush, restore, with traffic before and after |
 //! | `refusals` | bad input and bad surroundings: clear words, nothing touched |
 //! | `residue` | nothing stays behind |
 
@@ -45,6 +46,7 @@ mod ftp_session;
 mod hashing;
 mod health;
 mod hold;
+mod ipvsadm;
 mod local;
 mod matrix;
 mod nat;
