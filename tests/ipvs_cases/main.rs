@@ -31,6 +31,9 @@ use std::time::Instant;
 use lb_lab::LabName;
 use lb_lab::residue::{Residue, Scope};
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
 use crate::compare::Finding;
 use crate::recorded::Case;
 
@@ -41,6 +44,7 @@ fn recorded_cases() {
         return;
     };
     assert!(nix::unistd::geteuid().is_root(), "needs root: network namespaces and BPF");
+    one_cpu();
     // Part of a name, to look at one case.
     let only = env::var("XVS_IPVS_CASE").unwrap_or_default();
     let (mut same, mut on_purpose, mut wrong) = (0, 0, Vec::new());
@@ -76,6 +80,14 @@ fn recorded_cases() {
     let recorded: BTreeSet<&str> = cases.keys().map(String::as_str).collect();
     let unknown: Vec<_> = differences::listed_cases().into_iter().filter(|id| !recorded.contains(id)).collect();
     assert!(unknown.is_empty(), "listed as different, and not recorded: {unknown:?}");
+}
+
+/// Keeps this thread and all that it starts on one CPU: the packets of a veth pair are taken up where they were sent, and who comes
+/// next in turn is exact for each CPU (docs/reference/schedulers.md).
+fn one_cpu() {
+    let mut first = CpuSet::new();
+    first.set(0).expect("a first CPU");
+    sched_setaffinity(Pid::from_raw(0), &first).expect("its affinity is a thread's own to set");
 }
 
 /// Plays a case and shows that nothing of it is left; what differs, and the reasons of what differs on purpose.

@@ -104,7 +104,7 @@ impl Network {
 
     fn bridge_lines(&self, mode: Mode) -> String {
         let mut lines = format!(
-            "link set lo up\nlink add br type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set br mtu {LAN_MTU} up\n"
+            "link set lo up\nlink add lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set lan mtu {LAN_MTU} up\n"
         );
         let mut ends = vec![("d1".to_owned(), &self.director)];
         ends.extend(self.reals.iter().zip(1..).map(|(real, n)| (format!("e0-r{n}"), real)));
@@ -116,7 +116,7 @@ impl Network {
             let near = if n == 0 { "d1-0".to_owned() } else { format!("p{n}") };
             let name = namespace.name();
             lines += &format!("link add {near} mtu {LAN_MTU} type veth peer name {far} mtu {LAN_MTU} netns {name}\n");
-            lines += &format!("link set {near} master br up\n");
+            lines += &format!("link set {near} master lan up\n");
         }
         lines
     }
@@ -136,7 +136,7 @@ impl Network {
         if has_second_port {
             lines += "link set c1 up\naddress add 10.0.2.254/24 dev c1\naddress add fd00:2::254/64 dev c1 nodad\n";
         } else {
-            lines += "route add 10.0.2.0/24 via 10.0.1.1\n-6 route add fd00:2::/64 via fd00:1::1\n";
+            lines += "route add 10.0.2.0/24 via 10.0.1.1\nroute add fd00:2::/64 via fd00:1::1\n";
         }
         lines
     }
@@ -161,6 +161,6 @@ fn real_lines(n: u8, mode: Mode) -> String {
     let gate = if mode == Mode::Nat { 1 } else { 254 };
     format!(
         "link set lo up\nlink set e0 up\naddress add {v4}/24 dev e0\naddress add {v6}/64 dev e0 nodad\n\
-         route add default via 10.0.2.{gate}\n-6 route add default via fd00:2::{gate}\n"
+         route add default via 10.0.2.{gate}\nroute add default via fd00:2::{gate}\n"
     )
 }
