@@ -1,14 +1,15 @@
 //! Debian's ldirectord drives the director by `ipvsadm`, under HTTP load: its service appears, reals leave and come back, a fallback
-//! server stands in for them. Its whole log stays in the build directory as `ldirectord-NAME.log`.
+//! server stands in for them. Its whole log stays in the build directory as `ldirectord-quiet.log` and `ldirectord-gone.log`.
 
 use std::net::{IpAddr, SocketAddr};
 
 use lb_lab::Plan;
 use lb_lab::load::{Load, LoadReport, LoadSpec};
 use lb_lab::plan::Family;
+use lb_userspace::api::types::RealState;
 
 use crate::ldirectord_process::Ldirectord;
-use crate::stage::{self, Stage, wait};
+use crate::stage::{self, Stage};
 
 /// Requests at a time.
 const WORKERS: usize = 4;
@@ -34,23 +35,20 @@ fn service(stage: &Stage, target: SocketAddr, quiescent: &str) -> String {
     lines.join("\n        ") + "\n"
 }
 
-/// Waits for many further requests, of which only these answered, and none failed.
-fn only(load: &Load, names: &[&str], what: &str) {
-    // Those under way may be another's.
-    let under_way = load.snapshot().requests + WORKERS as u64;
-    let begin = wait(what, || Some(load.snapshot()).filter(|report| report.requests >= under_way).ok_or("slow".into()));
-    let end = wait(what, || {
-        let report = load.snapshot();
-        if report.requests >= begin.requests + MANY { Ok(report) } else { Err(format!("{report:?}")) }
-    });
-    assert_eq!(end.failed, begin.failed, "{what}: {:?}", end.errors);
-    let answered: Vec<String> =
-        end.reals_since(&begin).into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect();
-    assert_eq!(answered, names, "{what}");
-    println!("{what}: {} requests, none failed, answered by {}", end.requests - begin.requests, answered.join(", "));
+/// Many further requests: only these answer, and none fails.
+fn only(stage: &Stage, target: SocketAddr, names: &[&str], what: &str) {
+    // Until a new real's hardware address is known, it is not chosen.
+    let key = format!("tcp://{target}");
+    for name in names {
+        stage.wait_real(&key, stage.address(name, Family::V4), RealState::Up);
+    }
+    let report = Load::run(stage.cluster.client().unwrap(), LoadSpec::new(target, Some(MANY))).unwrap();
+    assert_eq!((report.requests, report.failed), (MANY, 0), "{what}: {:?}", report.errors);
+    assert_eq!(report.reals.keys().collect::<Vec<_>>(), names, "{what}");
+    println!("{what}: {MANY} requests, none failed, answered by {}", names.join(", "));
 }
 
-/// What has failed since, of which there may be as many as were under way.
+/// Prints what has failed since; no more may than are allowed.
 fn failed_since(load: &Load, before: &LoadReport, allowed: u64, what: &str) {
     let now = load.snapshot();
     let failed = now.failed - before.failed;
@@ -75,27 +73,31 @@ fn scenario(name: &str, is_quiescent: bool) {
         ldirectord.wait_weights(stage, target, &list(&[real1, real2], false));
         let spec = LoadSpec { workers: WORKERS, ..LoadSpec::new(target, None) };
         let load = Load::start(stage.cluster.client().unwrap(), spec).unwrap();
-        only(&load, &["real1", "real2"], "both");
+        only(stage, target, &["real1", "real2"], "both");
 
         // A real that leaves while it serves: quiesced, it finishes what it has; removed, it may lose that.
         let before = load.snapshot();
         ldirectord.maintain(real1, true);
         ldirectord.wait_weights(stage, target, &list(&[real2], false));
         failed_since(&load, &before, if is_quiescent { 0 } else { WORKERS as u64 }, "real1 in maintenance");
-        only(&load, &["real2"], "real1 in maintenance");
+        only(stage, target, &["real2"], "real1 in maintenance");
         let before = load.snapshot();
         ldirectord.maintain(real1, false);
         ldirectord.wait_weights(stage, target, &list(&[real1, real2], false));
         failed_since(&load, &before, 0, "real1 is back");
-        only(&load, &["real1", "real2"], "real1 is back");
+        only(stage, target, &["real1", "real2"], "real1 is back");
 
         // A real that dies: what is sent to it fails until ldirectord has looked.
+        let before = load.snapshot();
         stage.cluster.real_mut("real2").unwrap().0.kill();
         ldirectord.wait_weights(stage, target, &list(&[real1], false));
-        only(&load, &["real1"], "real2 is dead");
+        failed_since(&load, &before, u64::MAX, "real2 dies, not noticed yet");
+        only(stage, target, &["real1"], "real2 is dead");
+        let before = load.snapshot();
         stage.cluster.real_mut("real1").unwrap().0.kill();
         ldirectord.wait_weights(stage, target, &list(&[], true));
-        only(&load, &["real3"], "both are dead");
+        failed_since(&load, &before, u64::MAX, "real1 dies, not noticed yet");
+        only(stage, target, &["real3"], "both are dead");
 
         // And recovery, in which nothing fails.
         let before = load.snapshot();
@@ -104,13 +106,13 @@ fn scenario(name: &str, is_quiescent: bool) {
         ldirectord.wait_weights(stage, target, &list(&[real1], false));
         // The fallback is removed, whatever quiescent says.
         failed_since(&load, &before, WORKERS as u64, "real1 is up again");
-        only(&load, &["real1"], "real1 is up again");
+        only(stage, target, &["real1"], "real1 is up again");
         let before = load.snapshot();
         let (real, topology) = stage.cluster.real_mut("real2").unwrap();
         real.resume(topology).unwrap();
         ldirectord.wait_weights(stage, target, &list(&[real1, real2], false));
         failed_since(&load, &before, 0, "real2 is up again");
-        only(&load, &["real1", "real2"], "real2 is up again");
+        only(stage, target, &["real1", "real2"], "real2 is up again");
 
         let report = load.stop();
         println!("in all: {} requests, {} failed: {:?}", report.requests, report.failed, report.errors);

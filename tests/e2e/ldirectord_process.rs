@@ -41,12 +41,12 @@ impl Ldirectord {
         let binary = paths::xvs().unwrap();
         let ipvsadm = directory.join("ipvsadm");
         symlink(&binary, &ipvsadm).unwrap();
-        let log = paths::target().join(format!("ldirectord-{name}.log"));
+        let log = paths::target().join(format!("{name}.log"));
         let said = File::create(&log).unwrap();
         let mut command = stage.cluster.topology().netns(DIRECTOR).unwrap().command("unshare");
         command.args(["--mount", "sh", "-c", START]).arg(&binary).arg(&config);
-        // Without PERLIO it would start itself again; without a folder of its own it might find an ipvsadm in ours.
-        command.env("PERLIO", "perlio").env("XVS_SOCKET", stage.cluster.director().socket()).current_dir(directory);
+        // Without PERLIO it would start itself again; an ipvsadm in the folder that it is started in would be taken before /sbin's.
+        command.env("PERLIO", "perlio").env("XVS_SOCKET", stage.cluster.director().socket()).current_dir(&maintenance);
         command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
         let child = command.spawn().expect("unshare of util-linux");
         Self { child, ipvsadm, maintenance, log }
