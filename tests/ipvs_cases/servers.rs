@@ -26,7 +26,7 @@ impl Servers {
         let (wake, woken) = UnixStream::pair().map_err(LabError::io("make a pair of sockets"))?;
         let sockets = namespace.enter(|| Sockets::open(addresses))?.map_err(LabError::io("listen"))?;
         let name = name.to_owned();
-        let thread = thread::spawn(move || serve(sockets, &name, &woken));
+        let thread = thread::spawn(move || serve(&sockets, &name, &woken));
         Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 }
@@ -80,7 +80,7 @@ fn banner(name: &str, local: SocketAddr) -> Vec<u8> {
     format!("{name} {local}\n").into_bytes()
 }
 
-fn serve(sockets: Sockets, name: &str, woken: &UnixStream) {
+fn serve(sockets: &Sockets, name: &str, woken: &UnixStream) {
     let mut connections: Vec<TcpStream> = Vec::new();
     loop {
         let all = std::iter::once(woken.as_fd())
