@@ -77,9 +77,10 @@ fn recorded_cases() {
     println!("{same} the same, {on_purpose} different on purpose, {} wrong", wrong.len());
     assert!(wrong.is_empty(), "cases that are not as recorded or listed:\n{}", wrong.join("\n"));
     assert!(same > 0 || !only.is_empty(), "nothing was compared");
+    // Of another folder's cases nobody has said which they are.
     let recorded: BTreeSet<&str> = cases.keys().map(String::as_str).collect();
     let unknown: Vec<_> = differences::listed_cases().into_iter().filter(|id| !recorded.contains(id)).collect();
-    assert!(unknown.is_empty(), "listed as different, and not recorded: {unknown:?}");
+    assert!(unknown.is_empty() || recorded::is_elsewhere(), "listed as different, and not recorded: {unknown:?}");
 }
 
 /// Keeps this thread and all that it starts on one CPU: the packets of a veth pair are taken up where they were sent, and who comes

@@ -106,14 +106,12 @@ impl Network {
         let mut lines = format!(
             "link set lo up\nlink add lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set lan mtu {LAN_MTU} up\n"
         );
-        let mut ends = vec![("d1".to_owned(), &self.director)];
-        ends.extend(self.reals.iter().zip(1..).map(|(real, n)| (format!("e0-r{n}"), real)));
+        let mut ends = vec![("d1-0".to_owned(), "d1", &self.director)];
+        ends.extend(self.reals.iter().zip(1..).map(|(real, n)| (format!("r{n}-0"), "e0", real)));
         if mode != Mode::Nat {
-            ends.push(("c1".to_owned(), &self.client));
+            ends.push(("client-1".to_owned(), "c1", &self.client));
         }
-        for (n, (end, namespace)) in ends.iter().enumerate() {
-            let far = end.split('-').next().unwrap_or_default();
-            let near = if n == 0 { "d1-0".to_owned() } else { format!("p{n}") };
+        for (near, far, namespace) in ends {
             let name = namespace.name();
             lines += &format!("link add {near} mtu {LAN_MTU} type veth peer name {far} mtu {LAN_MTU} netns {name}\n");
             lines += &format!("link set {near} master lan up\n");

@@ -123,9 +123,17 @@ impl Case {
     }
 }
 
+/// Names another folder of cases.
+const ELSEWHERE: &str = "XVS_IPVS_CASES";
+
+/// Whether the folder is another than the one beside the repository.
+pub(crate) fn is_elsewhere() -> bool {
+    env::var_os(ELSEWHERE).is_some()
+}
+
 /// `XVS_IPVS_CASES`, or a folder beside the repository.
 pub(crate) fn path() -> PathBuf {
-    env::var_os("XVS_IPVS_CASES")
+    env::var_os(ELSEWHERE)
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance/ipvs"), PathBuf::from)
 }
 
