@@ -58,7 +58,17 @@ pub(super) async fn change(
     if_revision: Option<u64>,
     out: &Output,
 ) -> Result<(), CliError> {
-    let request = ChangeRequest { edits: Some(vec![edit]), if_revision, ..ChangeRequest::default() };
+    change_all(client, vec![edit], if_revision, out).await
+}
+
+/// Makes edits, all or none.
+pub(super) async fn change_all(
+    client: &Client,
+    edits: Vec<Edit>,
+    if_revision: Option<u64>,
+    out: &Output,
+) -> Result<(), CliError> {
+    let request = ChangeRequest { edits: Some(edits), if_revision, ..ChangeRequest::default() };
     show_applied(&client.post("/v1/apply", &request).await?, out)
 }
 

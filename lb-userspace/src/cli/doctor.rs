@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use super::{
     CliError,
-    args::ServiceListArgs,
     doctor_args::{DoctorCommand, DoctorMtuArgs},
     output::{Column, Output, table},
     service,
+    service_args::ServiceListArgs,
 };
 use crate::api::client::Client;
 use crate::doctor::mtu::{Fit, MtuFinding, MtuReport, examine};

@@ -8,19 +8,26 @@ mod check;
 mod config;
 mod conn;
 pub mod daemon_args;
+mod director;
+pub mod director_args;
 mod doctor;
 pub mod doctor_args;
 mod documents;
 mod error;
 mod host;
+mod mark;
+pub mod mark_args;
 mod output;
 mod real;
+pub mod real_args;
 mod service;
+pub mod service_args;
 mod show;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -31,10 +38,20 @@ use self::{
     output::Output,
 };
 pub use self::{documents::reference, error::CliError};
-use crate::api::client::Client;
+use crate::{
+    api::{DEFAULT_SOCKET, client::Client},
+    ipvsadm,
+};
 
 /// Runs a command line; what it says goes to standard output and standard error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let [program, words @ ..] = args.as_slice()
+        && Path::new(program).file_name().is_some_and(|name| name == ipvsadm::PROGRAM)
+    {
+        let socket = std::env::var_os("XVS_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
+        return ExitCode::from(ipvsadm::main(&program.to_string_lossy(), words.iter().cloned(), Path::new(&socket)));
+    }
     let result = match Cli::try_parse_from(args) {
         Ok(cli) => run(cli),
         Err(error) => usage(&error),
@@ -56,6 +73,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match command {
         Command::Service(command) => on_runtime(service::run(&client, command, &out)),
         Command::Real(command) => on_runtime(real::run(&client, command, &out)),
+        Command::Mark(command) => on_runtime(mark::run(&client, command, &out)),
+        Command::Director(command) => on_runtime(director::run(&client, command, &out)),
         Command::Apply(args) => on_runtime(config::apply(&client, args, &out)),
         Command::Plan(args) => on_runtime(config::plan(&client, args, &out)),
         Command::Check(args) => check::run(&args, &out),
@@ -63,6 +82,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => on_runtime(show::status(&client, &out)),
         Command::Conn(ConnCommand::List(args)) => on_runtime(conn::list(&client, args, &out)),
         Command::Stats => on_runtime(show::stats(&client, &out)),
+        Command::Ipvsadm(args) => match ipvsadm::main(ipvsadm::PROGRAM, args.words, &socket) {
+            0 => Ok(()),
+            code => Err(CliError::Ended(code)),
+        },
         Command::Doctor(command) => on_runtime(doctor::run(&client, command, &out)),
         Command::Daemon(args) => host::daemon(args, socket),
         Command::Detach(args) => host::detach(&args, &socket),

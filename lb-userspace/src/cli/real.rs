@@ -2,10 +2,11 @@
 
 use super::{
     CliError,
-    args::{RealCommand, RealKeyArgs, RealSetArgs, ServiceListArgs},
     config::change,
     output::{Column, Output, table},
+    real_args::{RealCommand, RealKeyArgs, RealSetArgs},
     service,
+    service_args::ServiceListArgs,
 };
 use crate::{
     api::client::Client,
@@ -18,16 +19,48 @@ use crate::{
 pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> Result<(), CliError> {
     let edit = match command {
         RealCommand::Add(args) => {
-            let RealSetArgs { at: RealKeyArgs { key, real }, weight, method, tunnel_port, tunnel_checksum } = args;
+            let RealSetArgs {
+                at: RealKeyArgs { key, real },
+                weight,
+                upper_threshold,
+                lower_threshold,
+                method,
+                tunnel_port,
+                tunnel_checksum,
+            } = args;
             let new = RealSpec::new(real.endpoint(&key));
-            let weight = weight.unwrap_or(new.weight);
-            let real = RealSpec { weight, method, tunnel_port, tunnel_checksum, ..new };
+            let real = RealSpec {
+                weight: weight.unwrap_or(new.weight),
+                upper_threshold: upper_threshold.unwrap_or(new.upper_threshold),
+                lower_threshold: lower_threshold.unwrap_or(new.lower_threshold),
+                method,
+                tunnel_port,
+                tunnel_checksum,
+                ..new
+            };
             Edit::AddReal(RealAdd { service: key, real })
         }
         RealCommand::Edit(args) => {
-            let RealSetArgs { at: RealKeyArgs { key, real }, weight, method, tunnel_port, tunnel_checksum } = args;
+            let RealSetArgs {
+                at: RealKeyArgs { key, real },
+                weight,
+                upper_threshold,
+                lower_threshold,
+                method,
+                tunnel_port,
+                tunnel_checksum,
+            } = args;
             let real = real.endpoint(&key);
-            Edit::EditReal(RealEdit { service: key, real, weight, method, tunnel_port, tunnel_checksum })
+            Edit::EditReal(RealEdit {
+                service: key,
+                real,
+                weight,
+                upper_threshold,
+                lower_threshold,
+                method,
+                tunnel_port: tunnel_port.map(Some),
+                tunnel_checksum: tunnel_checksum.map(Some),
+            })
         }
         RealCommand::Remove(RealKeyArgs { key, real }) => {
             Edit::RemoveReal(RealRef { service: key, real: real.endpoint(&key) })

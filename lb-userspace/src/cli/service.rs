@@ -2,9 +2,9 @@
 
 use super::{
     CliError,
-    args::{CheckArgs, ServiceAddArgs, ServiceCommand, ServiceEditArgs, ServiceListArgs, ServiceSettings},
     config::{change, joined},
     output::{Column, Output, table},
+    service_args::{CheckArgs, ServiceAddArgs, ServiceCommand, ServiceEditArgs, ServiceListArgs, ServiceSettings},
 };
 use crate::{
     api::{
@@ -12,7 +12,7 @@ use crate::{
         types::{ServiceView, SpecView},
     },
     model::{
-        Edit, HealthSpec, Probe, ServiceKey, ServiceSpec,
+        Edit, HealthSpec, Persistence, Probe, ServiceKey, ServiceSpec, ServiceTimeouts,
         edit::{ServiceEdit, ServiceRef},
     },
 };
@@ -30,7 +30,22 @@ pub(super) async fn run(client: &Client, command: ServiceCommand, out: &Output) 
 
 fn added(args: ServiceAddArgs) -> Result<ServiceSpec, CliError> {
     let ServiceAddArgs { key, settings } = args;
-    let ServiceSettings { scheduler, flags, method, on_real_down, helper, check } = settings;
+    let timeouts = timeouts(&settings, None);
+    let ServiceSettings {
+        scheduler,
+        flags,
+        table_slots,
+        persistent,
+        netmask,
+        one_packet,
+        timeout_tcp: _,
+        timeout_tcp_fin: _,
+        timeout_udp: _,
+        method,
+        on_real_down,
+        helper,
+        check,
+    } = settings;
     let health = match check.check {
         Some(kind) => Some(patched(HealthSpec::new(kind), check)?),
         None if is_patch(&check) => {
@@ -38,41 +53,107 @@ fn added(args: ServiceAddArgs) -> Result<ServiceSpec, CliError> {
         }
         None => None,
     };
+    if netmask.is_some() && persistent.is_none() {
+        return Err(CliError::Usage("--netmask is of persistence; it needs --persistent".to_owned()));
+    }
     Ok(ServiceSpec {
-        key,
         scheduler: scheduler.unwrap_or_default(),
         scheduler_flags: flags,
+        table_slots,
+        persistence: persistent.map(|timeout| Persistence { timeout, netmask }),
+        one_packet,
+        timeouts,
         method: method.unwrap_or_default(),
         on_real_down: on_real_down.unwrap_or_default(),
         helper,
         health,
-        reals: Vec::new(),
+        ..ServiceSpec::new(key)
     })
 }
 
 async fn edit(client: &Client, args: ServiceEditArgs, out: &Output) -> Result<(), CliError> {
-    let ServiceEditArgs { key, settings, no_flags, no_helper, no_check } = args;
-    let ServiceSettings { scheduler, flags, method, on_real_down, helper, check } = settings;
-    let mut if_revision = None;
+    let ServiceEditArgs {
+        key,
+        settings,
+        no_flags,
+        no_table_slots,
+        no_persistent,
+        no_one_packet,
+        no_timeouts,
+        no_helper,
+        no_check,
+    } = args;
+    // Where a part changes the rest is what is applied, and must still be when this arrives.
+    let (known, if_revision) = match is_part(&settings) {
+        true => {
+            let SpecView { revision, spec } = client.get("/v1/spec").await?;
+            (Some(spec.service(&key).ok_or_else(|| missing(&key))?.clone()), Some(revision))
+        }
+        false => (None, None),
+    };
+    let new_timeouts = timeouts(&settings, known.as_ref().and_then(|service| service.timeouts));
+    let persistence = persistence(&settings, &key, known.as_ref().and_then(|service| service.persistence))?;
+    let ServiceSettings { scheduler, flags, table_slots, one_packet, method, on_real_down, helper, check, .. } =
+        settings;
     let health = match check.check {
         _ if no_check => Some(None),
         Some(kind) => Some(Some(patched(HealthSpec::new(kind), check)?)),
-        // A part of the check changes: the rest is what is applied, and must still be when this arrives.
         None if is_patch(&check) => {
-            let SpecView { revision, spec } = client.get("/v1/spec").await?;
-            if_revision = Some(revision);
-            let service = spec.service(&key).ok_or_else(|| missing(&key))?;
-            let health = service.health.clone().ok_or_else(|| {
+            let health = known.and_then(|service| service.health).ok_or_else(|| {
                 CliError::Failed(format!("service {key} has no health check; add one with --check tcp or --check http"))
             })?;
             Some(Some(patched(health, check)?))
         }
         None => None,
     };
-    let scheduler_flags = (no_flags || !flags.is_empty()).then_some(flags);
-    let helper = (no_helper || helper.is_some()).then_some(helper);
-    let edit = ServiceEdit { service: key, scheduler, scheduler_flags, method, on_real_down, helper, health };
+    let edit = ServiceEdit {
+        service: key,
+        scheduler,
+        scheduler_flags: (no_flags || !flags.is_empty()).then_some(flags),
+        table_slots: (no_table_slots || table_slots.is_some()).then_some(table_slots),
+        persistence: (no_persistent || persistence.is_some()).then_some(persistence),
+        one_packet: (no_one_packet || one_packet).then_some(one_packet),
+        timeouts: (no_timeouts || new_timeouts.is_some()).then_some(new_timeouts),
+        method,
+        on_real_down,
+        helper: (no_helper || helper.is_some()).then_some(helper),
+        health,
+    };
     change(client, Edit::EditService(edit), if_revision, out).await
+}
+
+/// Does an edit change part of something that is edited whole?
+fn is_part(settings: &ServiceSettings) -> bool {
+    let ServiceSettings { persistent, netmask, timeout_tcp, timeout_tcp_fin, timeout_udp, check, .. } = settings;
+    let times = timeout_tcp.or(*timeout_tcp_fin).or(*timeout_udp);
+    persistent.is_some() || netmask.is_some() || times.is_some() || check.check.is_none() && is_patch(check)
+}
+
+/// The timeouts after those named have changed; none when none is named.
+fn timeouts(settings: &ServiceSettings, known: Option<ServiceTimeouts>) -> Option<ServiceTimeouts> {
+    let ServiceSettings { timeout_tcp, timeout_tcp_fin, timeout_udp, .. } = settings;
+    timeout_tcp.or(*timeout_tcp_fin).or(*timeout_udp)?;
+    let known = known.unwrap_or_default();
+    Some(ServiceTimeouts {
+        tcp: timeout_tcp.or(known.tcp),
+        tcp_fin: timeout_tcp_fin.or(known.tcp_fin),
+        udp: timeout_udp.or(known.udp),
+    })
+}
+
+/// The persistence after what is named of it has changed; none when nothing is.
+fn persistence(
+    settings: &ServiceSettings,
+    key: &ServiceKey,
+    known: Option<Persistence>,
+) -> Result<Option<Persistence>, CliError> {
+    let none = || CliError::Failed(format!("service {key} has no persistence; add it with --persistent"));
+    let mask = settings.netmask.or(known.and_then(|known| known.netmask));
+    match (settings.persistent, settings.netmask) {
+        (None, None) => Ok(None),
+        (Some(timeout), _) => Ok(Some(Persistence { timeout, netmask: mask })),
+        (None, Some(_)) => Ok(Some(Persistence { netmask: mask, ..known.ok_or_else(none)? })),
+    }
 }
 
 /// Is anything but the type of a check given?

@@ -211,6 +211,8 @@ fn address_of(key: &ServiceKey) -> Address {
         Protocol::Tcp => TCP,
         Protocol::Udp => UDP,
         Protocol::Sctp => SCTP,
+        // Never on the wire as a transport protocol; its address is no packet's either.
+        Protocol::Mark => u8::MAX,
     };
     Address { ip: key.address, port: key.port, protocol }
 }

@@ -1,7 +1,7 @@
 //! Valid Specs for property tests: every field takes every kind of value it can have.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
 };
@@ -9,18 +9,27 @@ use std::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    DirectorSpec, HealthSpec, Helper, Method, OnRealDown, PortRange, Probe, Protocol, RealSpec, Scheduler,
-    SchedulerFlag, ServiceKey, ServiceSpec, Spec, TimeoutSpec, validate,
+    DirectorSpec, HealthSpec, Helper, MarkRule, Method, Netmask, OnRealDown, Persistence, PortRange, Probe, Protocol,
+    RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec,
+    mark::{network, width},
+    validate,
 };
 
 /// A Spec that [`validate`](validate::validate) finds nothing wrong with.
 pub(crate) fn spec() -> impl Strategy<Value = Spec> {
-    (director(), vec(service(), 0..5)).prop_map(|(director, services)| {
+    (director(), vec(service(), 0..5), vec(rule(), 0..6)).prop_map(|(director, services, mut marks)| {
         let mut services: BTreeMap<_, _> = services.into_iter().map(|service| (service.key, service)).collect();
         let any_port: Vec<_> = services.keys().filter(|key| key.port == 0).map(|key| key.address).collect();
+        let mut seen = BTreeSet::new();
+        // One rule of each kind, none that is a service's own or takes answers to full NAT.
+        marks.retain(|rule| {
+            let is_free = services.keys().all(|key| key.address != rule.address)
+                && !director.local_addresses.iter().any(|local| rule.covers(*local));
+            is_free && seen.insert(rule.to_string())
+        });
         services.values_mut().filter(|service| any_port.contains(&service.key.address)).for_each(|s| s.helper = None);
         // Not sorted: the order of the file must survive.
-        Spec { director, services: services.into_values().rev().collect() }
+        Spec { director, marks, services: services.into_values().rev().collect() }
     })
 }
 
@@ -29,7 +38,7 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
     (
         proptest::collection::btree_set("[a-zA-Z0-9._\"'\\\\é-]{1,7}", 0..3),
         (timeout(), timeout(), timeout()),
-        any::<(bool, bool, bool)>(),
+        (any::<[bool; 6]>(), validate::CONN_REUSE_MODE),
         option::of(v4()),
         option::of(v6()),
         locals(),
@@ -38,7 +47,17 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
             |(
                 names,
                 (tcp, tcp_fin, udp),
-                (sloppy_tcp, answer_echo, tunnel_source_vary),
+                (
+                    [
+                        sloppy_tcp,
+                        sloppy_sctp,
+                        expire_nodest_conn,
+                        expire_quiescent_template,
+                        answer_echo,
+                        tunnel_source_vary,
+                    ],
+                    conn_reuse_mode,
+                ),
                 source_v4,
                 source_v6,
                 locals,
@@ -47,6 +66,10 @@ fn director() -> impl Strategy<Value = DirectorSpec> {
                     interfaces: names.into_iter().filter(|name| name != "." && name != "..").collect(),
                     timeouts: TimeoutSpec { tcp, tcp_fin, udp },
                     sloppy_tcp,
+                    sloppy_sctp,
+                    expire_nodest_conn,
+                    expire_quiescent_template,
+                    conn_reuse_mode,
                     answer_echo,
                     tunnel_source_v4: source_v4,
                     tunnel_source_v6: source_v6,
@@ -68,22 +91,70 @@ fn locals() -> impl Strategy<Value = DirectorSpec> {
     })
 }
 
+fn rule() -> impl Strategy<Value = MarkRule> {
+    let protocol = select(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp][..]);
+    let ports = option::of((1..=u16::MAX, any::<u16>(), any::<bool>()));
+    (validate::MARK, protocol, address(), 0..=128u8, ports).prop_map(|(mark, protocol, address, prefix, ports)| {
+        // Not so short that the network is a reserved one.
+        let prefix = width(address) - prefix % (width(address) - 7);
+        let ports = ports.and_then(|(first, more, is_one)| {
+            PortRange::new(first, if is_one { first } else { first.saturating_add(more) })
+        });
+        MarkRule { mark, protocol, address: network(address, prefix), prefix, ports }
+    })
+}
+
+/// What no other field depends on.
+fn memory() -> impl Strategy<Value = (Option<(u32, Option<u8>)>, bool, Option<ServiceTimeouts>)> {
+    let seconds = || option::of(validate::TIMEOUT_SECONDS);
+    let timeouts = (seconds(), seconds(), seconds());
+    let timeouts = timeouts.prop_map(|(tcp, tcp_fin, udp)| ServiceTimeouts { tcp, tcp_fin, udp });
+    let persistence = (validate::TIMEOUT_SECONDS, option::of(1..=128u8));
+    (option::of(persistence), any::<bool>(), option::of(timeouts))
+}
+
 fn service() -> impl Strategy<Value = ServiceSpec> {
     let words = (select(Protocol::ALL), select(Scheduler::ALL), select(Method::ALL), select(OnRealDown::ALL));
-    (words, address(), any::<u16>(), any::<[bool; 3]>(), option::of(health()), vec(real(), 0..5)).prop_map(
-        |((protocol, scheduler, method, on_real_down), address, port, chosen, health, reals)| {
-            let key = ServiceKey { protocol, address, port };
-            let known = SchedulerFlag::ALL.iter().copied().filter(|flag| flag.scheduler() == scheduler);
-            let scheduler_flags = known.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
-            let mut service =
-                ServiceSpec { scheduler, scheduler_flags, method, on_real_down, health, ..ServiceSpec::new(key) };
+    let slots = option::of(select(&validate::TABLE_SLOTS[..]));
+    let choices = (any::<[bool; 8]>(), memory(), slots);
+    (words, address(), any::<u16>(), choices, option::of(health()), vec(real(), 0..5)).prop_map(
+        |((protocol, scheduler, method, on_real_down), address, port, choices, health, reals)| {
+            let (chosen, (persistence, one_packet, timeouts), table_slots) = choices;
+            let is_mark = protocol == Protocol::Mark;
+            let key = match is_mark {
+                true => ServiceKey::of_mark(u32::from(port) + 1, address.is_ipv6()),
+                false => ServiceKey { protocol, address, port },
+            };
+            let port = key.port;
+            let flags = SchedulerFlag::ALL.iter().copied().filter(|flag| fits(*flag, scheduler, protocol));
+            let scheduler_flags = flags.zip(chosen).filter_map(|(flag, chosen)| chosen.then_some(flag)).collect();
+            let persistence = persistence.map(|(timeout, bits)| Persistence {
+                timeout,
+                netmask: bits.map(|bits| match address {
+                    IpAddr::V4(_) => Netmask::V4(Ipv4Addr::from_bits(u32::from(bits) << (bits % 25))),
+                    IpAddr::V6(_) => Netmask::V6(bits),
+                }),
+            });
+            let mut service = ServiceSpec {
+                scheduler,
+                scheduler_flags,
+                table_slots: table_slots.filter(|_| scheduler == Scheduler::Mh),
+                persistence,
+                timeouts,
+                method,
+                on_real_down,
+                health,
+                ..ServiceSpec::new(key)
+            };
             if let Some(health) = service.health.as_mut().filter(|_| port == 0 || protocol == Protocol::Sctp) {
                 health.port = health.port.or(Some(80));
             }
             let reals: BTreeMap<_, _> = reals.into_iter().map(|real| (real.address, real)).collect();
             for mut real in reals.into_values().rev().filter(|real| real.address != address) {
                 let is_translated = real.method.unwrap_or(method).is_translated();
-                if !is_translated || port == 0 || real.port == 0 {
+                let keeps_port =
+                    real.method.unwrap_or(method) != Method::Nat || real.address.is_ipv4() != address.is_ipv4();
+                if is_mark && keeps_port || !is_mark && (!is_translated || port == 0 || real.port == 0) {
                     real.port = port;
                 }
                 if real.address.is_ipv4() != address.is_ipv4() {
@@ -93,6 +164,9 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
                 service.reals.push(real);
             }
             let is_followed = chosen[2] && protocol == Protocol::Tcp && port != 0;
+            let full = service.reals.iter().any(|real| service.method_of(real) == Method::FullNat);
+            let is_datagram = matches!(protocol, Protocol::Udp | Protocol::Mark);
+            service.one_packet = one_packet && is_datagram && !full && method != Method::FullNat;
             let all_nat = service.reals.iter().all(|real| service.method_of(real) == Method::Nat);
             service.helper = (is_followed && all_nat).then_some(Helper::Ftp);
             service
@@ -100,14 +174,29 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
     )
 }
 
+/// Is this flag one that the scheduler has by this name?
+fn fits(flag: SchedulerFlag, scheduler: Scheduler, protocol: Protocol) -> bool {
+    use Scheduler::{Dh, Mh, Rr, Sh, Wrr};
+    match flag {
+        SchedulerFlag::UdpActive => {
+            let counts = !matches!(scheduler, Rr | Wrr | Sh | Dh | Mh);
+            counts && matches!(protocol, Protocol::Udp | Protocol::Mark)
+        }
+        flag => flag.scheduler().is_none_or(|other| other == scheduler) && flag.named_by(scheduler) == flag,
+    }
+}
+
 fn real() -> impl Strategy<Value = RealSpec> {
     let tunnel = (option::of(1..=u16::MAX), option::of(any::<bool>()));
-    (address(), any::<u16>(), validate::WEIGHT, option::of(select(Method::ALL)), tunnel).prop_map(
-        |(address, port, weight, method, (tunnel_port, tunnel_checksum))| RealSpec {
+    let numbers = (validate::WEIGHT, validate::THRESHOLD, any::<u32>());
+    (address(), any::<u16>(), numbers, option::of(select(Method::ALL)), tunnel).prop_map(
+        |(address, port, (weight, upper, lower), method, (tunnel_port, tunnel_checksum))| RealSpec {
             address,
             port,
             weight,
             method,
+            upper_threshold: upper,
+            lower_threshold: lower % (upper.saturating_add(1)),
             tunnel_port: tunnel_port.filter(|_| method == Some(Method::Gue)),
             tunnel_checksum: tunnel_checksum.filter(|_| matches!(method, Some(Method::Gue | Method::Gre))),
         },

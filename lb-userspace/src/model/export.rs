@@ -9,18 +9,25 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{
     duration,
     health::{self, HealthSpec, Probe},
+    key::ServiceKey,
+    mark::MarkRule,
+    persistence::Persistence,
     ports::PortRange,
-    spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec},
-    word::OnRealDown,
+    spec::{DEFAULT_CONN_REUSE_MODE, DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec},
+    word::{Family, OnRealDown},
 };
 
 /// Writes a Spec as TOML.
 pub fn to_toml(spec: &Spec) -> String {
-    let Spec { director, services } = spec;
+    let Spec { director, marks, services } = spec;
     let mut document = DocumentMut::new();
     let table = director_table(director);
     if !table.is_empty() {
         document.insert("director", Item::Table(table));
+    }
+    if !marks.is_empty() {
+        let tables: ArrayOfTables = marks.iter().map(mark_table).collect();
+        document.insert("mark", Item::ArrayOfTables(tables));
     }
     if !services.is_empty() {
         let tables: ArrayOfTables = services.iter().map(service_table).collect();
@@ -34,6 +41,10 @@ fn director_table(director: &DirectorSpec) -> Table {
         interfaces,
         timeouts,
         sloppy_tcp,
+        sloppy_sctp,
+        expire_nodest_conn,
+        expire_quiescent_template,
+        conn_reuse_mode,
         answer_echo,
         tunnel_source_v4,
         tunnel_source_v6,
@@ -47,11 +58,18 @@ fn director_table(director: &DirectorSpec) -> Table {
     if !interfaces.is_empty() {
         table.insert("interfaces", value(interfaces.iter().collect::<Array>()));
     }
-    if *sloppy_tcp {
-        table.insert("sloppy_tcp", value(true));
+    let switches = [
+        ("sloppy_tcp", sloppy_tcp),
+        ("sloppy_sctp", sloppy_sctp),
+        ("expire_nodest_conn", expire_nodest_conn),
+        ("expire_quiescent_template", expire_quiescent_template),
+        ("answer_echo", answer_echo),
+    ];
+    for (key, _) in switches.into_iter().filter(|(_, is_on)| **is_on) {
+        table.insert(key, value(true));
     }
-    if *answer_echo {
-        table.insert("answer_echo", value(true));
+    if *conn_reuse_mode != DEFAULT_CONN_REUSE_MODE {
+        table.insert("conn_reuse_mode", number(*conn_reuse_mode));
     }
     if let Some(source) = tunnel_source_v4 {
         table.insert("tunnel_source_v4", word(source));
@@ -82,7 +100,7 @@ fn director_table(director: &DirectorSpec) -> Table {
             [("tcp", tcp, default.tcp), ("tcp_fin", tcp_fin, default.tcp_fin), ("udp", udp, default.udp)]
         {
             if *seconds != default {
-                inner.insert(key, value(i64::from(*seconds)));
+                inner.insert(key, number(*seconds));
             }
         }
         table.insert("timeouts", Item::Table(inner));
@@ -91,13 +109,31 @@ fn director_table(director: &DirectorSpec) -> Table {
 }
 
 fn service_table(service: &ServiceSpec) -> Table {
-    let ServiceSpec { key, scheduler, scheduler_flags, method, on_real_down, helper, health, reals } = service;
+    let ServiceSpec {
+        key,
+        scheduler,
+        scheduler_flags,
+        table_slots,
+        persistence,
+        one_packet,
+        timeouts,
+        method,
+        on_real_down,
+        helper,
+        health,
+        reals,
+    } = service;
     let mut table = Table::new();
-    table.insert("address", word(key.endpoint()));
-    table.insert("protocol", word(key.protocol));
+    insert_key(&mut table, key);
     table.insert("scheduler", word(scheduler));
     if !scheduler_flags.is_empty() {
         table.insert("flags", value(scheduler_flags.iter().map(|flag| flag.as_str()).collect::<Array>()));
+    }
+    if let Some(slots) = table_slots {
+        table.insert("table_slots", number(*slots));
+    }
+    if *one_packet {
+        table.insert("one_packet", value(true));
     }
     table.insert("method", word(method));
     if *on_real_down != OnRealDown::default() {
@@ -105,6 +141,12 @@ fn service_table(service: &ServiceSpec) -> Table {
     }
     if let Some(helper) = helper {
         table.insert("helper", word(helper));
+    }
+    if let Some(persistence) = persistence {
+        table.insert("persistence", Item::Table(persistence_table(persistence)));
+    }
+    if let Some(timeouts) = timeouts {
+        table.insert("timeouts", Item::Table(timeouts_table(timeouts)));
     }
     if let Some(health) = health {
         table.insert("health", Item::Table(health_table(health)));
@@ -116,14 +158,64 @@ fn service_table(service: &ServiceSpec) -> Table {
     table
 }
 
+fn insert_key(table: &mut Table, key: &ServiceKey) {
+    match key.mark() {
+        Some(mark) => {
+            table.insert("mark", number(mark));
+            if key.address.is_ipv6() {
+                table.insert("family", word(Family::Ipv6));
+            }
+        }
+        None => {
+            table.insert("address", word(key.endpoint()));
+            table.insert("protocol", word(key.protocol));
+        }
+    }
+}
+
+fn mark_table(rule: &MarkRule) -> Table {
+    let mut table = Table::new();
+    table.insert("mark", number(rule.mark));
+    table.insert("protocol", word(rule.protocol));
+    table.insert("address", word(rule.destination()));
+    table
+}
+
+fn persistence_table(persistence: &Persistence) -> Table {
+    let Persistence { timeout, netmask } = persistence;
+    let mut table = Table::new();
+    table.insert("timeout", number(*timeout));
+    if let Some(netmask) = netmask {
+        table.insert("netmask", word(netmask));
+    }
+    table
+}
+
+fn timeouts_table(timeouts: &ServiceTimeouts) -> Table {
+    let ServiceTimeouts { tcp, tcp_fin, udp } = timeouts;
+    let mut table = Table::new();
+    for (key, seconds) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
+        if let Some(seconds) = seconds {
+            table.insert(key, number(*seconds));
+        }
+    }
+    table
+}
+
 fn real_table(real: &RealSpec, service_port: u16) -> Table {
-    let RealSpec { address, port, weight, method, tunnel_port, tunnel_checksum } = real;
+    let RealSpec { address, port, weight, upper_threshold, lower_threshold, method, tunnel_port, tunnel_checksum } =
+        real;
     let mut table = Table::new();
     match *port == service_port {
         true => table.insert("address", word(address)),
         false => table.insert("address", word(real.endpoint())),
     };
-    table.insert("weight", value(i64::from(*weight)));
+    table.insert("weight", number(*weight));
+    for (key, connections) in [("upper_threshold", upper_threshold), ("lower_threshold", lower_threshold)] {
+        if *connections != 0 {
+            table.insert(key, number(*connections));
+        }
+    }
     if let Some(method) = method {
         table.insert("method", word(method));
     }
@@ -145,8 +237,8 @@ fn health_table(check: &HealthSpec) -> Table {
     }
     table.insert("interval", word(duration::text(*interval_ms)));
     table.insert("timeout", word(duration::text(*timeout_ms)));
-    table.insert("rise", value(i64::from(*rise)));
-    table.insert("fall", value(i64::from(*fall)));
+    table.insert("rise", number(*rise));
+    table.insert("fall", number(*fall));
     if let Probe::Http { path, host, status } = probe {
         table.insert("path", word(path));
         if let Some(host) = host {
@@ -157,6 +249,10 @@ fn health_table(check: &HealthSpec) -> Table {
         }
     }
     table
+}
+
+fn number(number: u32) -> Item {
+    value(i64::from(number))
 }
 
 fn word(text: impl Display) -> Item {

@@ -1,25 +1,28 @@
-//! How a service and a real server are written: `tcp://10.0.0.1:80`, `udp://[fd00::1]:53`, `10.0.1.1:80`.
+//! How a service and a real server are written: `tcp://10.0.0.1:80`, `udp://[fd00::1]:53`, `mark://1`, `10.0.1.1:80`.
 //!
 //! An IPv6 service address must stand in brackets: `fd00::1:80` is itself an address, and taking it for one
 //! would quietly serve another VIP than the operator meant.
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use super::word::{Protocol, WordError};
+use super::{
+    mark::Destination,
+    word::{Protocol, WordError},
+};
 
 /// What identifies a virtual service. Ordered by protocol, address, port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
-    /// Transport protocol.
+    /// Transport protocol; `mark` for what the rules of a mark match.
     pub protocol: Protocol,
-    /// The virtual IP address.
+    /// The virtual IP address. Of a mark: its number as an address of the family that is served, 0.0.0.1 or ::1.
     pub address: IpAddr,
     /// Port in host byte order; 0 means any port.
     pub port: u16,
@@ -45,16 +48,57 @@ pub enum KeyError {
     /// The part behind the colon.
     #[error("{0:?} is not a port; a number from 0 to 65535, 0 or none at all means any port")]
     Port(String),
+    /// `10.0.0.0/24:80`, `10.0.0.1:80-90`
+    #[error(
+        "{text}: a service has one address, and one port or any. For a prefix or a range of ports give them a mark \
+         (`xvs mark add 1 {protocol} {text}`) and make a service of the mark (`mark://1`)"
+    )]
+    Several {
+        /// The protocol.
+        protocol: Protocol,
+        /// The prefix or range as given.
+        text: String,
+    },
+    /// The part behind `mark://`.
+    #[error("{0:?} is not a mark; a number from 1 to 4294967295")]
+    Mark(String),
 }
+
+/// The scheme of a mark's service for IPv6; for IPv4 it is the protocol's word.
+const MARK_V6: &str = "mark6";
 
 impl ServiceKey {
     /// Reads `ADDRESS[:PORT]`, as TOML's `address` has it.
+    /// For protocol `mark` the text is its number, and the family IPv4.
     pub fn with_protocol(protocol: Protocol, text: &str) -> Result<Self, KeyError> {
+        if protocol == Protocol::Mark {
+            return Ok(Self::of_mark(mark_number(text)?, false));
+        }
+        if is_several(text) {
+            return Err(KeyError::Several { protocol, text: text.to_owned() });
+        }
         if text.parse::<Ipv6Addr>().is_ok() {
             return Err(KeyError::Brackets(text.to_owned()));
         }
         let (address, port) = split(text, "an address such as 10.0.0.1:80 or [fd00::1]:443")?;
         Ok(Self { protocol, address, port: port.unwrap_or(0) })
+    }
+
+    /// The service of a mark: what its rules match of one family.
+    pub fn of_mark(mark: u32, is_ipv6: bool) -> Self {
+        let address = match is_ipv6 {
+            true => Ipv6Addr::from_bits(mark.into()).into(),
+            false => Ipv4Addr::from_bits(mark).into(),
+        };
+        Self { protocol: Protocol::Mark, address, port: 0 }
+    }
+
+    /// The mark, when it is a mark's service.
+    pub fn mark(&self) -> Option<u32> {
+        (self.protocol == Protocol::Mark).then(|| match self.address {
+            IpAddr::V4(v4) => v4.to_bits(),
+            IpAddr::V6(v6) => v6.to_bits() as u32,
+        })
     }
 
     /// `10.0.0.1:80`, as TOML's `address` has it.
@@ -69,6 +113,18 @@ pub fn parse_real(text: &str) -> Result<(IpAddr, Option<u16>), KeyError> {
         Ok(address) => Ok((address.into(), None)),
         Err(_) => split(text, "an address such as 10.0.1.1 or fd00::11"),
     }
+}
+
+/// The number of a mark.
+pub(super) fn mark_number(text: &str) -> Result<u32, KeyError> {
+    let digits = text.bytes().all(|digit| digit.is_ascii_digit());
+    text.parse().ok().filter(|mark| digits && *mark > 0).ok_or_else(|| KeyError::Mark(text.to_owned()))
+}
+
+/// Is it a prefix or a range of ports, as the rules of marks have them?
+fn is_several(text: &str) -> bool {
+    let is_range = text.rsplit_once(':').is_some_and(|(_, ports)| ports.contains('-'));
+    (text.contains('/') || is_range) && text.parse::<Destination>().is_ok()
 }
 
 fn split(text: &str, expected: &'static str) -> Result<(IpAddr, Option<u16>), KeyError> {
@@ -97,16 +153,21 @@ fn split(text: &str, expected: &'static str) -> Result<(IpAddr, Option<u16>), Ke
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}://{}", self.protocol, self.endpoint()))
+        match (self.mark(), self.address) {
+            (None, _) => f.pad(&format!("{}://{}", self.protocol, self.endpoint())),
+            (Some(mark), IpAddr::V4(_)) => f.pad(&format!("{}://{mark}", self.protocol)),
+            (Some(mark), IpAddr::V6(_)) => f.pad(&format!("{MARK_V6}://{mark}")),
+        }
     }
 }
 
-/// `[PROTOCOL://]ADDRESS[:PORT]`; the protocol is tcp when none is said.
+/// `[PROTOCOL://]ADDRESS[:PORT]`, `mark://N` or `mark6://N`; the protocol is tcp when none is said.
 impl FromStr for ServiceKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         match text.split_once("://") {
+            Some((MARK_V6, rest)) => Ok(Self::of_mark(mark_number(rest)?, true)),
             Some((protocol, rest)) => Self::with_protocol(protocol.parse()?, rest),
             None => Self::with_protocol(Protocol::Tcp, text),
         }
@@ -145,6 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_has_a_service_for_each_family() {
+        let (one, other) = (ServiceKey::of_mark(1, false), ServiceKey::of_mark(u32::MAX, true));
+        assert_eq!((one.to_string(), one.address, one.mark()), ("mark://1".to_owned(), [0, 0, 0, 1].into(), Some(1)));
+        assert_eq!((other.to_string(), other.mark()), ("mark6://4294967295".to_owned(), Some(u32::MAX)));
+        assert_eq!(other.address, "::ffff:ffff".parse::<IpAddr>().unwrap());
+        assert_eq!([key("mark://7"), key("mark6://7")], ["mark://7", "mark6://7"].map(|text| Ok(text.to_owned())));
+        assert_eq!("tcp://10.0.0.1:80".parse::<ServiceKey>().unwrap().mark(), None);
+    }
+
+    #[test]
+    fn a_prefix_or_a_range_is_sent_to_the_marks() {
+        assert_eq!(
+            key("udp://10.0.0.0/24:53").unwrap_err(),
+            "10.0.0.0/24:53: a service has one address, and one port or any. For a prefix or a range of ports give them \
+             a mark (`xvs mark add 1 udp 10.0.0.0/24:53`) and make a service of the mark (`mark://1`)"
+        );
+        for text in ["10.0.0.1:80-90", "[fd00::/64]:53", "[fd00::1]:53-54", "10.0.0.0/8"] {
+            assert!(key(text).unwrap_err().contains("give them a mark"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_bare_ipv6_service_is_refused_because_it_may_hold_a_port() {
         let error = key("fd00::1:80").unwrap_err();
         assert!(error.contains("[fd00::1:80]"), "{error}");
@@ -163,6 +246,11 @@ mod tests {
             ("[fd00::1", "is not an address"),
             ("[fd00::1]80", "is not an address"),
             ("http://10.0.0.1:80", "unknown protocol"),
+            ("mark://0", "is not a mark"),
+            ("mark://+1", "is not a mark"),
+            ("mark6://4294967296", "is not a mark"),
+            ("mark://10.0.0.1:80", "is not a mark"),
+            ("10.0.0.1/99:80", "is not an address"),
         ] {
             let error = key(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -179,7 +267,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_key_reads_back(protocol in prop::sample::select(Protocol::ALL), address: IpAddr, port: u16) {
-            let key = ServiceKey { protocol, address, port };
+            let key = match protocol {
+                Protocol::Mark => ServiceKey::of_mark(u32::from(port) + 1, address.is_ipv6()),
+                _ => ServiceKey { protocol, address, port },
+            };
             prop_assert_eq!(key.to_string().parse(), Ok(key));
         }
 

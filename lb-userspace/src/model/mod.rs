@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `spec.rs` | what can be said |
 //! | `word.rs` | the fixed words (schedulers, methods, ...) and what is said about a wrong one |
-//! | `key.rs`, `duration.rs`, `ports.rs`, `health.rs` | how a service, a duration, a range of ports and a check are written |
+//! | `key.rs`, `mark.rs`, `duration.rs`, `ports.rs`, `persistence.rs`, `health.rs` | how a service, a rule of a mark, a duration, a range of ports, a netmask and a check are written |
 //! | `parse/` | TOML to Spec, all errors at once |
 //! | `validate.rs`, `address.rs` | is this Spec one a director can serve? |
 //! | `edit.rs` | one change to a Spec |
@@ -22,7 +22,9 @@ pub mod edit;
 pub mod export;
 pub mod health;
 pub mod key;
+pub mod mark;
 pub mod parse;
+pub mod persistence;
 pub mod ports;
 pub mod problem;
 pub mod spec;
@@ -32,7 +34,9 @@ pub mod word;
 pub use edit::Edit;
 pub use health::{HealthSpec, Probe};
 pub use key::ServiceKey;
+pub use mark::MarkRule;
+pub use persistence::{Netmask, Persistence};
 pub use ports::PortRange;
 pub use problem::Problem;
-pub use spec::{DirectorSpec, RealSpec, ServiceSpec, Spec, TimeoutSpec};
+pub use spec::{DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec};
 pub use word::{Helper, Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};

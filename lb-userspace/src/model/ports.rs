@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Ports from the first to the last, both included; never empty, never port 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRange {
     first: u16,
     last: u16,
@@ -19,6 +19,11 @@ impl PortRange {
     /// The first port.
     pub fn first(self) -> u16 {
         self.first
+    }
+
+    /// The last port.
+    pub fn last(self) -> u16 {
+        self.last
     }
 
     /// Number of ports.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     health::HealthSpec,
     key::ServiceKey,
+    mark::MarkRule,
+    persistence::Persistence,
     ports::PortRange,
     word::{Helper, Method, OnRealDown, Scheduler, SchedulerFlag},
 };
@@ -21,6 +23,9 @@ pub struct Spec {
     /// What belongs to the director as a whole.
     #[serde(default)]
     pub director: DirectorSpec,
+    /// What gives packets a mark; the most specific rule wins, whatever the order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<MarkRule>,
     /// The services, in the order of the file.
     #[serde(default)]
     pub services: Vec<ServiceSpec>,
@@ -36,6 +41,14 @@ pub struct DirectorSpec {
     pub timeouts: TimeoutSpec,
     /// Take a TCP connection whose first packet seen is not a SYN (LVS `sloppy_tcp`).
     pub sloppy_tcp: bool,
+    /// Take an SCTP association whose first packet seen is not an INIT (LVS `sloppy_sctp`).
+    pub sloppy_sctp: bool,
+    /// Reset a connection whose real was removed, at its next packet (LVS `expire_nodest_conn`); otherwise its packets are dropped.
+    pub expire_nodest_conn: bool,
+    /// Forget what persistence remembered of a real when its weight becomes 0 (LVS `expire_quiescent_template`).
+    pub expire_quiescent_template: bool,
+    /// When a SYN of a known, ended connection is scheduled anew, in the bits of LVS's `conn_reuse_mode`, 0 to 3.
+    pub conn_reuse_mode: u32,
     /// Answer echo requests to a VIP; otherwise they are the kernel's.
     pub answer_echo: bool,
     /// Outer source address of IPv4 tunnels. None means 198.18.0.0/16, or what the route prefers if it does not vary.
@@ -69,6 +82,21 @@ pub struct TimeoutSpec {
     pub udp: u32,
 }
 
+/// Idle times of a service's connections in seconds; what is none is the director's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceTimeouts {
+    /// An established TCP connection, or an SCTP association.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<u32>,
+    /// A TCP connection after a FIN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<u32>,
+    /// A UDP conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<u32>,
+}
+
 /// One virtual service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,9 +107,21 @@ pub struct ServiceSpec {
     /// How a new connection's real is chosen.
     #[serde(default)]
     pub scheduler: Scheduler,
-    /// Options of the scheduler.
+    /// Options of the scheduler, by the names it has for them.
     #[serde(default)]
     pub scheduler_flags: Vec<SchedulerFlag>,
+    /// `mh`: slots of its table, a prime of [`TABLE_SLOTS`](super::validate::TABLE_SLOTS); none means 4093.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_slots: Option<u32>,
+    /// Clients stay with one real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Each UDP packet is scheduled for itself and nothing is remembered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
+    /// How long its idle connections are remembered, when it differs from the director's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<ServiceTimeouts>,
     /// Forwarding method of the reals that say none.
     #[serde(default)]
     pub method: Method,
@@ -107,9 +147,15 @@ pub struct RealSpec {
     pub address: IpAddr,
     /// Port in host byte order; the service's, unless address translation rewrites it.
     pub port: u16,
-    /// Share of new connections, 0 to 65535; 0 drains: old connections stay, new ones go elsewhere.
+    /// Share of new connections, 0 to 2147483647; 0 drains: old connections stay, new ones go elsewhere.
     #[serde(default = "default_weight")]
     pub weight: u32,
+    /// Connections, active and not, from which on it gets no new ones; 0 means no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub upper_threshold: u32,
+    /// Connections below which it gets new ones again; 0 means three quarters of the upper threshold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lower_threshold: u32,
     /// Forwarding method, when it differs from the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
@@ -124,11 +170,18 @@ pub struct RealSpec {
 /// Weight of a real that says none.
 pub const DEFAULT_WEIGHT: u32 = 1;
 
+/// A SYN in TIME_WAIT is scheduled anew (bit 1), and one in FIN_WAIT, the last state that direct routing shows (bit 2). LVS's default is 1.
+pub const DEFAULT_CONN_REUSE_MODE: u32 = 3;
+
 /// GUE port of a real that says none: the one registered for it.
 pub const DEFAULT_TUNNEL_PORT: u16 = 6080;
 
 fn default_weight() -> u32 {
     DEFAULT_WEIGHT
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 // === impl DirectorSpec ===
@@ -139,6 +192,10 @@ impl Default for DirectorSpec {
             interfaces: Vec::new(),
             timeouts: TimeoutSpec::default(),
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            conn_reuse_mode: DEFAULT_CONN_REUSE_MODE,
             answer_echo: false,
             tunnel_source_v4: None,
             tunnel_source_v6: None,
@@ -178,11 +235,22 @@ impl ServiceSpec {
             key,
             scheduler: Scheduler::default(),
             scheduler_flags: Vec::new(),
+            table_slots: None,
+            persistence: None,
+            one_packet: false,
+            timeouts: None,
             method: Method::default(),
             on_real_down: OnRealDown::default(),
             helper: None,
             health: None,
             reals: Vec::new(),
+        }
+    }
+
+    /// Gives each flag the name its scheduler has for it: a flag that came as IPVS's `flag-1` is then `sh-fallback`.
+    pub fn name_flags(&mut self) {
+        for flag in &mut self.scheduler_flags {
+            *flag = flag.named_by(self.scheduler);
         }
     }
 
@@ -201,6 +269,8 @@ impl RealSpec {
             address: endpoint.ip(),
             port: endpoint.port(),
             weight: DEFAULT_WEIGHT,
+            upper_threshold: 0,
+            lower_threshold: 0,
             method: None,
             tunnel_port: None,
             tunnel_checksum: None,

@@ -106,12 +106,14 @@ words! {
     Udp = "udp",
     /// SCTP (RFC 9260).
     Sctp = "sctp",
+    /// No protocol: what the rules of a mark match.
+    Mark = "mark",
 }
 
 words! {
     /// How a new connection's real server is chosen.
     #[derive(Default)]
-    Scheduler, "scheduler", later ["sed", "nq", "dh", "fo", "ovf", "lblc", "lblcr", "twos"];
+    Scheduler, "scheduler", later [];
     /// Round robin; weight 0 excludes.
     Rr = "rr",
     /// Weighted round robin.
@@ -125,6 +127,22 @@ words! {
     Sh = "sh",
     /// Maglev hashing.
     Mh = "mh",
+    /// Destination hashing.
+    Dh = "dh",
+    /// Shortest expected delay.
+    Sed = "sed",
+    /// Never queue: an idle real first, otherwise as `sed`.
+    Nq = "nq",
+    /// Failover: the heaviest real.
+    Fo = "fo",
+    /// Overflow: the heaviest real until it has as many active connections as weight.
+    Ovf = "ovf",
+    /// Locality-based least connections: one real for each destination address.
+    Lblc = "lblc",
+    /// The same with a set of reals for each destination address.
+    Lblcr = "lblcr",
+    /// Two chosen by chance, of which the less loaded one.
+    Twos = "twos",
 }
 
 words! {
@@ -138,6 +156,14 @@ words! {
     MhPort = "mh-port",
     /// `mh`: take the next real when the hashed one does not serve.
     MhFallback = "mh-fallback",
+    /// IPVS's first flag; `sh` and `mh` know it as `-fallback`, the others keep it and it means nothing.
+    Flag1 = "flag-1",
+    /// IPVS's second flag; `sh` and `mh` know it as `-port`.
+    Flag2 = "flag-2",
+    /// IPVS's third flag; no scheduler knows it.
+    Flag3 = "flag-3",
+    /// Ours: UDP conversations count as active connections for the scheduler; IPVS counts them as inactive.
+    UdpActive = "udp-active",
 }
 
 words! {
@@ -186,12 +212,35 @@ words! {
     Reschedule = "reschedule",
 }
 
+words! {
+    /// Address family: what a mark's service serves, which has no address to tell it.
+    #[derive(Default)]
+    Family, "address family", later [];
+    /// IPv4.
+    #[default]
+    Ipv4 = "ipv4",
+    /// IPv6.
+    Ipv6 = "ipv6",
+}
+
 impl SchedulerFlag {
-    /// The one scheduler that knows this flag.
-    pub fn scheduler(self) -> Scheduler {
+    /// The one scheduler that knows this flag; none when it is for several.
+    pub fn scheduler(self) -> Option<Scheduler> {
         match self {
-            Self::ShPort | Self::ShFallback => Scheduler::Sh,
-            Self::MhPort | Self::MhFallback => Scheduler::Mh,
+            Self::ShPort | Self::ShFallback => Some(Scheduler::Sh),
+            Self::MhPort | Self::MhFallback => Some(Scheduler::Mh),
+            Self::Flag1 | Self::Flag2 | Self::Flag3 | Self::UdpActive => None,
+        }
+    }
+
+    /// The name this scheduler has for the flag: `flag-1` of `sh` is `sh-fallback`. What is stored is that name.
+    pub fn named_by(self, scheduler: Scheduler) -> Self {
+        match (scheduler, self) {
+            (Scheduler::Sh, Self::Flag1) => Self::ShFallback,
+            (Scheduler::Sh, Self::Flag2) => Self::ShPort,
+            (Scheduler::Mh, Self::Flag1) => Self::MhFallback,
+            (Scheduler::Mh, Self::Flag2) => Self::MhPort,
+            (_, flag) => flag,
         }
     }
 }
@@ -202,8 +251,6 @@ mod tests {
 
     #[test]
     fn a_word_of_lvs_is_refused_as_not_in_this_version() {
-        let error = "sed".parse::<Scheduler>().unwrap_err().to_string();
-        assert_eq!(error, "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh");
         let error = "masq".parse::<Method>().unwrap_err().to_string();
         assert_eq!(
             error,
@@ -214,7 +261,16 @@ mod tests {
     #[test]
     fn a_wrong_word_lists_the_right_ones() {
         let error = "TCP".parse::<Protocol>().unwrap_err().to_string();
-        assert_eq!(error, "unknown protocol \"TCP\"; one of tcp, udp, sctp");
+        assert_eq!(error, "unknown protocol \"TCP\"; one of tcp, udp, sctp, mark");
+    }
+
+    #[test]
+    fn a_general_flag_has_the_name_its_scheduler_gives() {
+        use SchedulerFlag::{Flag1, Flag2, Flag3, MhFallback, MhPort, ShFallback, ShPort};
+        let named = |scheduler| [Flag1, Flag2, Flag3].map(|flag| flag.named_by(scheduler));
+        assert_eq!(named(Scheduler::Sh), [ShFallback, ShPort, Flag3]);
+        assert_eq!(named(Scheduler::Mh), [MhFallback, MhPort, Flag3]);
+        assert_eq!(named(Scheduler::Wlc), [Flag1, Flag2, Flag3]);
     }
 
     #[test]
@@ -222,6 +278,7 @@ mod tests {
         for scheduler in Scheduler::ALL {
             assert_eq!(scheduler.as_str().parse(), Ok(*scheduler));
         }
+        assert_eq!(Scheduler::ALL.len(), 14, "those of IPVS");
         for flag in SchedulerFlag::ALL {
             assert_eq!(flag.as_str().parse(), Ok(*flag));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::api::types::{ChangeAction, ChangeView};
-use crate::model::{RealSpec, ServiceSpec, Spec};
+use crate::model::{MarkRule, RealSpec, ServiceSpec, ServiceTimeouts, Spec};
 
 /// The changes from one Spec to another, in the new one's order, removals first.
 pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
@@ -17,6 +17,12 @@ pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
     }
     if old.director != new.director {
         lines.push(line(ChangeAction::Change, "director".to_owned(), director(old, new)));
+    }
+    for rule in old.marks.iter().filter(|rule| !new.marks.contains(rule)) {
+        lines.push(mark(ChangeAction::Remove, rule));
+    }
+    for rule in new.marks.iter().filter(|rule| !old.marks.contains(rule)) {
+        lines.push(mark(ChangeAction::Add, rule));
     }
     for service in &new.services {
         match old.service(&service.key) {
@@ -38,6 +44,10 @@ fn line(action: ChangeAction, target: String, detail: String) -> ChangeView {
     ChangeView { action, target, detail }
 }
 
+fn mark(action: ChangeAction, rule: &MarkRule) -> ChangeView {
+    line(action, format!("mark {}", rule.mark), rule.to_string())
+}
+
 fn name(service: &ServiceSpec, real: &RealSpec) -> String {
     format!("real {} of {}", real.endpoint(), service.key)
 }
@@ -56,6 +66,11 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
     let mut details = Vec::new();
     differ(&mut details, "scheduler", &old.scheduler, &new.scheduler);
     differ(&mut details, "flags", &words(&old.scheduler_flags), &words(&new.scheduler_flags));
+    differ(&mut details, "table slots", &or_default(old.table_slots), &or_default(new.table_slots));
+    differ(&mut details, "persistence", &persistence(old), &persistence(new));
+    differ(&mut details, "one packet", &old.one_packet, &new.one_packet);
+    let (before, after) = (old.timeouts.unwrap_or_default(), new.timeouts.unwrap_or_default());
+    differ(&mut details, "timeouts", &timeouts(before), &timeouts(after));
     differ(&mut details, "on_real_down", &old.on_real_down, &new.on_real_down);
     differ(&mut details, "helper", &or_none(old.helper), &or_none(new.helper));
     if old.health != new.health {
@@ -75,6 +90,8 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
         };
         let mut details = Vec::new();
         differ(&mut details, "weight", &before.weight, &real.weight);
+        let thresholds = |real: &RealSpec| format!("{}/{}", real.upper_threshold, real.lower_threshold);
+        differ(&mut details, "upper/lower threshold", &thresholds(&before), &thresholds(real));
         if (before.tunnel_port, before.tunnel_checksum) != (real.tunnel_port, real.tunnel_checksum) {
             details.push("tunnel header".to_owned());
         }
@@ -100,6 +117,21 @@ fn or_none(word: Option<impl Display>) -> String {
     word.map_or_else(|| "none".to_owned(), |word| word.to_string())
 }
 
+fn or_default(number: Option<u32>) -> String {
+    number.map_or_else(|| "default".to_owned(), |number| number.to_string())
+}
+
+fn persistence(service: &ServiceSpec) -> String {
+    let Some(persistence) = service.persistence else { return "none".to_owned() };
+    let mask = persistence.netmask.map(|mask| format!(" mask {mask}"));
+    format!("{}s{}", persistence.timeout, mask.unwrap_or_default())
+}
+
+/// `tcp/tcp_fin/udp` in seconds.
+fn timeouts(timeouts: ServiceTimeouts) -> String {
+    [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].map(or_default).join("/")
+}
+
 fn words<T: Display>(words: &[T]) -> String {
     if words.is_empty() { "none".to_owned() } else { words.iter().map(T::to_string).collect::<Vec<_>>().join("+") }
 }
@@ -112,6 +144,11 @@ fn director(old: &Spec, new: &Spec) -> String {
     differ(&mut details, "tcp_fin timeout", &old.timeouts.tcp_fin, &new.timeouts.tcp_fin);
     differ(&mut details, "udp timeout", &old.timeouts.udp, &new.timeouts.udp);
     differ(&mut details, "sloppy_tcp", &old.sloppy_tcp, &new.sloppy_tcp);
+    differ(&mut details, "sloppy_sctp", &old.sloppy_sctp, &new.sloppy_sctp);
+    differ(&mut details, "expire_nodest_conn", &old.expire_nodest_conn, &new.expire_nodest_conn);
+    let (before, after) = (old.expire_quiescent_template, new.expire_quiescent_template);
+    differ(&mut details, "expire_quiescent_template", &before, &after);
+    differ(&mut details, "conn_reuse_mode", &old.conn_reuse_mode, &new.conn_reuse_mode);
     differ(&mut details, "answer_echo", &old.answer_echo, &new.answer_echo);
     if (old.tunnel_source_v4, old.tunnel_source_v6, old.tunnel_source_vary)
         != (new.tunnel_source_v4, new.tunnel_source_v6, new.tunnel_source_vary)
@@ -145,6 +182,32 @@ mod tests {
                 "change real 10.0.1.1:80 of tcp://10.0.0.1:80: weight 1 -> 4",
                 "add real 10.0.1.3:80 of tcp://10.0.0.1:80: weight 1, direct",
                 "add service tcp://10.0.0.2:80: scheduler wlc",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_lvs_users_know_is_told_too() {
+        let old = parse(b"[[mark]]\nmark = 1\naddress = \"10.0.0.1:80\"\n[[service]]\nmark = 1\n[[service.real]]\naddress = \"10.0.1.1\"\n").unwrap();
+        let new = parse(
+            b"[director]\nexpire_nodest_conn = true\nsloppy_sctp = true\nexpire_quiescent_template = true\nconn_reuse_mode = 1\n\
+              [[mark]]\nmark = 1\naddress = \"10.0.0.1:443\"\n[[service]]\nmark = 1\nscheduler = \"mh\"\ntable_slots = 251\n\
+              one_packet = true\npersistence = { timeout = 60, netmask = \"255.255.255.0\" }\ntimeouts = { udp = 5 }\n\
+              [[service.real]]\naddress = \"10.0.1.1\"\nupper_threshold = 10\nlower_threshold = 2\n",
+        )
+        .unwrap();
+        let told: Vec<String> =
+            changes(&old, &new).iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
+        assert_eq!(
+            told,
+            [
+                "change director: sloppy_sctp false -> true, expire_nodest_conn false -> true, \
+                 expire_quiescent_template false -> true, conn_reuse_mode 3 -> 1",
+                "remove mark 1: tcp 10.0.0.1:80",
+                "add mark 1: tcp 10.0.0.1:443",
+                "change service mark://1: scheduler wlc -> mh, table slots default -> 251, persistence none -> 60s mask \
+                 255.255.255.0, one packet false -> true, timeouts default/default/default -> default/default/5",
+                "change real 10.0.1.1:0 of mark://1: upper/lower threshold 0/0 -> 10/2",
             ]
         );
     }

@@ -25,6 +25,7 @@ pub(super) fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredRe
         flags |= match flag {
             SchedulerFlag::ShPort | SchedulerFlag::MhPort => flag::PORT,
             SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => flag::FALLBACK,
+            SchedulerFlag::Flag1 | SchedulerFlag::Flag2 | SchedulerFlag::Flag3 | SchedulerFlag::UdpActive => 0,
         };
     }
     let (scheduler, ring, weight_start) = match service.scheduler {
@@ -34,6 +35,15 @@ pub(super) fn pool(service: &ServiceSpec, reals: &BTreeMap<SocketAddr, DesiredRe
         Scheduler::Wlc => (scheduler::WLC, Vec::new(), 0),
         Scheduler::Sh => (scheduler::SH, hash_ring(service, &members, reals, ring::source_hash), 0),
         Scheduler::Mh => (scheduler::MH, hash_ring(service, &members, reals, ring::maglev), 0),
+        // For the lead: the numbers that lb_common::abi::service::scheduler will name.
+        Scheduler::Sed => (6, Vec::new(), 0),
+        Scheduler::Nq => (7, Vec::new(), 0),
+        Scheduler::Dh => (8, Vec::new(), 0),
+        Scheduler::Fo => (9, Vec::new(), 0),
+        Scheduler::Ovf => (10, Vec::new(), 0),
+        Scheduler::Lblc => (11, Vec::new(), 0),
+        Scheduler::Lblcr => (12, Vec::new(), 0),
+        Scheduler::Twos => (13, Vec::new(), 0),
     };
     Pool { scheduler, flags, members, ring, weight_start }
 }

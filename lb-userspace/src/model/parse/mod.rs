@@ -86,4 +86,6 @@ fn not_utf8(bytes: &[u8], valid_up_to: usize) -> Problem {
 }
 
 #[cfg(test)]
+mod lvs_rows;
+#[cfg(test)]
 mod tests;

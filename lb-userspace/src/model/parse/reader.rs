@@ -58,7 +58,9 @@ impl<'a> Section<'a> {
     }
 
     fn item(&mut self, key: &'static str) -> Option<(&'a Item, usize)> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let (name, item) = self.table.get_key_value(key)?;
         let span = item.span().or_else(|| name.span());
         Some((item, span.map_or(self.offset, |span| span.start)))
@@ -71,6 +73,13 @@ impl<'a> Section<'a> {
     /// Notes that a key must be there.
     pub(super) fn missing(&self, key: &str, example: &str) {
         self.say(self.offset, key, format!("missing; write for example {key} = {example}"));
+    }
+
+    /// Notes that a key may not be there, if it is.
+    pub(super) fn refuse(&mut self, key: &'static str, message: &str) {
+        if let Some((_, offset)) = self.item(key) {
+            self.say(offset, key, message);
+        }
     }
 
     /// Is there such a key, of whatever type?

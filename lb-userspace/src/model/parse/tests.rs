@@ -4,21 +4,21 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{lvs_rows::LVS_ROWS, *};
 
 /// (what the row is about, text, [(line, key, part of the message)])
-type Row = (&'static str, &'static str, &'static [(usize, &'static str, &'static str)]);
+pub(super) type Row = (&'static str, &'static str, &'static [(usize, &'static str, &'static str)]);
 
 const ROWS: &[Row] = &[
     ("not TOML", "[director\n", &[(1, "", "not TOML: ")]),
     ("a key twice", "[director]\nsloppy_tcp = true\nsloppy_tcp = true\n", &[(3, "", "not TOML: duplicate key")]),
     (
         "unknown keys, with the nearest one",
-        "[director]\ninterfaces = [\"eth0\"]\nslopy-tcp = true\n[directr]\n[[service]]\naddress = \"10.0.0.1:80\"\npersistent = 5\n",
+        "[director]\ninterfaces = [\"eth0\"]\nslopy-tcp = true\n[directr]\n[[service]]\naddress = \"10.0.0.1:80\"\nsticky = 5\n",
         &[
             (3, "director.slopy-tcp", "did you mean sloppy_tcp?"),
             (4, "directr", "did you mean director?"),
-            (7, "service[0].persistent", "known here: protocol, address, scheduler, flags"),
+            (7, "service[0].sticky", "known here: protocol, address, mark, family, scheduler, flags"),
         ],
     ),
     (
@@ -45,22 +45,26 @@ const ROWS: &[Row] = &[
     (
         "ranges",
         "[director.timeouts]\ntcp = 0\ntcp_fin = -1\nudp = 2678401\n[[service]]\naddress = \"10.0.0.1:80\"\n\
-         [[service.real]]\naddress = \"10.0.1.1\"\nweight = 65536\n[[service.real]]\naddress = \"10.0.1.2\"\nweight = 99999999999\n",
+         [[service.real]]\naddress = \"10.0.1.1\"\nweight = 2147483648\n[[service.real]]\naddress = \"10.0.1.2\"\nweight = 99999999999\n",
         &[
             (2, "director.timeouts.tcp", "0 is out of range; from 1 to 2678400"),
             (3, "director.timeouts.tcp_fin", "-1 is out of range; from 1 to 2678400"),
             (4, "director.timeouts.udp", "2678401 is out of range; from 1 to 2678400"),
-            (9, "service[0].real[0].weight", "65536 is out of range; from 0 to 65535"),
-            (12, "service[0].real[1].weight", "99999999999 is out of range; from 0 to 65535"),
+            (9, "service[0].real[0].weight", "2147483648 is out of range; from 0 to 2147483647"),
+            (12, "service[0].real[1].weight", "99999999999 is out of range; from 0 to 2147483647"),
         ],
     ),
     (
         "words",
-        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"icmp\"\nscheduler = \"sed\"\nmethod = \"masq\"\n\
+        "[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"icmp\"\nscheduler = \"nqq\"\nmethod = \"masq\"\n\
          on_real_down = \"close\"\nflags = [\"sh-port\", \"sh-ports\", 1]\n",
         &[
-            (3, "service[0].protocol", "unknown protocol \"icmp\"; one of tcp, udp, sctp"),
-            (4, "service[0].scheduler", "scheduler sed is not in this version; one of rr, wrr, lc, wlc, sh, mh"),
+            (3, "service[0].protocol", "unknown protocol \"icmp\"; one of tcp, udp, sctp, mark"),
+            (
+                4,
+                "service[0].scheduler",
+                "unknown scheduler \"nqq\"; one of rr, wrr, lc, wlc, sh, mh, dh, sed, nq, fo, ovf",
+            ),
             (
                 5,
                 "service[0].method",
@@ -151,7 +155,7 @@ const ROWS: &[Row] = &[
                 "service[0].health.port",
                 "missing: checks ask by TCP, which an SCTP port does not answer; name a TCP port",
             ),
-            (14, "service[2].protocol", "unknown protocol \"stcp\"; one of tcp, udp, sctp"),
+            (14, "service[2].protocol", "unknown protocol \"stcp\"; one of tcp, udp, sctp, mark"),
         ],
     ),
     (
@@ -174,7 +178,7 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn wrong_files_tell_everything_at_once() {
-    for (about, text, expected) in ROWS {
+    for (about, text, expected) in ROWS.iter().chain(LVS_ROWS) {
         let problems = parse(text.as_bytes()).expect_err(about);
         let mut got = String::new();
         for problem in &problems {
