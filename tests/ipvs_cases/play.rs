@@ -1,12 +1,13 @@
 //! Plays a case: the network, a director, the services by `ipvsadm`, every step; what came of each.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -68,7 +69,7 @@ pub(crate) fn play(lab: &LabName, case: &Case) -> Result<Seen, String> {
         let words: Vec<&str> = ["mark", "add", &mark].into_iter().chain(rules.iter().map(String::as_str)).collect();
         director.xvs(&words).map_err(text)?;
     }
-    let player = Player { case, network: &network, director: &director, program: program(lab, &options)? };
+    let player = Player { case, network: &network, director: &director, path: search_path(lab, &options)? };
     let seen = player.play();
     drop((servers, director));
     seen
@@ -95,13 +96,15 @@ fn settings(sysctl: &[String]) -> Result<String, String> {
     Ok(toml)
 }
 
-/// The binary under the name that makes it `ipvsadm`.
-fn program(lab: &LabName, options: &DirectorOptions) -> Result<PathBuf, String> {
+/// A PATH that begins with the binary under the name that makes it `ipvsadm`: it was recorded by that name, which it prints.
+fn search_path(lab: &LabName, options: &DirectorOptions) -> Result<OsString, String> {
     let directory = lab.directory().join("bin");
     fs::create_dir(&directory).map_err(text)?;
-    let program = directory.join("ipvsadm");
-    symlink(&options.binary, &program).map_err(text)?;
-    Ok(program)
+    symlink(&options.binary, directory.join("ipvsadm")).map_err(text)?;
+    let mut path = directory.into_os_string();
+    path.push(":");
+    path.push(env::var_os("PATH").unwrap_or_default());
+    Ok(path)
 }
 
 fn servers(network: &Network, case: &Case) -> Result<Vec<Servers>, LabError> {
@@ -120,7 +123,7 @@ struct Player<'a> {
     case: &'a Case,
     network: &'a Network,
     director: &'a Director,
-    program: PathBuf,
+    path: OsString,
 }
 
 impl Player<'_> {
@@ -174,8 +177,8 @@ impl Player<'_> {
 
     /// Runs the drop-in in the director's namespace.
     fn ipvsadm(&self, arguments: &str, stdin: Option<&str>) -> Result<Answer, String> {
-        let mut command: Command = self.network.director.command(&self.program);
-        command.args(arguments.split_whitespace()).env("XVS_SOCKET", self.director.socket());
+        let mut command: Command = self.network.director.command("ipvsadm");
+        command.args(arguments.split_whitespace()).env("PATH", &self.path).env("XVS_SOCKET", self.director.socket());
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(text)?;
