@@ -87,7 +87,7 @@ fn listed(id: &str) -> Vec<(&'static str, Ours, &'static str)> {
         .collect()
 }
 
-/// How many cases are listed.
+/// Names of the cases that are listed.
 pub(crate) fn listed_cases() -> Vec<&'static str> {
     let mut names: Vec<&str> =
         DIFFERENCES.iter().flat_map(|difference| difference.cases.iter().map(|(name, _)| *name)).collect();
