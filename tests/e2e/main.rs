@@ -23,6 +23,7 @@
 //! | `associations` | SCTP by direct routing and through every tunnel: handshake, echoes, states, close |
 //! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
 //! | `ftp` | FTP through NAT, and by direct routing: lists and files, active and passive, two clients' programs |
+//! | `ldirectord` | Debian's ldirectord by `ipvsadm`: reals quiesced and removed, fallback, recovery, under load |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
@@ -47,6 +48,8 @@ mod hashing;
 mod health;
 mod hold;
 mod ipvsadm;
+mod ldirectord;
+mod ldirectord_process;
 mod local;
 mod matrix;
 mod nat;
