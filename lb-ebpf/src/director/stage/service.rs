@@ -3,6 +3,7 @@
 
 use lb_common::abi::service::Target;
 use lb_common::wire::parse::Flow;
+use lb_ebpf::immediate::walked_last;
 
 use super::connection::Place;
 use crate::family::Family;
@@ -42,11 +43,13 @@ fn look<F: Family>(flow: &Flow<F::Header>, inexact: impl Fn(&F::Header, u16, u8)
     if exact.is_some() {
         return Some(Found { target: exact, mark: 0 });
     }
-    // Most directors have no such service, and most other packets would pay for the look.
-    if settings::inexact() == 0 {
-        return None;
-    }
-    let target = inexact(&flow.ip, flow.transport.destination_port(), protocol);
+    // Most directors have no such service, and most other packets would pay for the look. Both ways lead to one question: an answer of
+    // its own to each would make the verifier walk what follows twice.
+    let target = if walked_last(settings::inexact() == 0) {
+        Target::NONE
+    } else {
+        inexact(&flow.ip, flow.transport.destination_port(), protocol)
+    };
     if !target.is_some() {
         return None;
     }
