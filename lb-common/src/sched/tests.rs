@@ -153,7 +153,8 @@ fn a_cursor_beyond_the_list_is_harmless() {
 #[test]
 fn sh_refuses_or_falls_back_when_its_member_is_drained() {
     let members: Vec<_> = [3, 3, 3].map(|weight| RingMember { address: 0, port: 0, weight }).to_vec();
-    let mut fake = Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members), ..Fake::default() };
+    let mut fake =
+        Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members), ..Fake::default() };
     let mut config = config(scheduler::SH, &fake.weights);
     let client = Client { address: 0x0a00_0005, port: 1234, destination: 0 };
     let owner = pick(&config, &fake, &mut Cursor::default(), client).unwrap().real;
