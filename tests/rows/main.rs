@@ -29,6 +29,7 @@ mod sctp;
 mod services;
 mod table;
 mod tcp;
+mod templates;
 mod tunnels;
 mod udp;
 mod vlan;
