@@ -256,9 +256,34 @@ fn services_and_rules_side_by_side() {
         let marked = |n: u8| if is_v6 { format!("mark6://{n}") } else { format!("mark://{n}") };
         assert_eq!(service_of(a("10", 84)), marked(2));
         assert_eq!(service_of(a("10", 85)), format!("tcp://{}", a("10", 85)));
-        assert_eq!(service_of(a("10", 90)), format!("tcp://{}", a("10", 0)).trim_end_matches(":0"));
+        assert_eq!(service_of(a("10", 90)), format!("tcp://{}", a("10", 0)));
         assert_eq!(service_of(a("11", 85)), marked(1));
     }
+}
+
+/// Rules go from mark to mark, in both directions, and a prefix from a mark to a service's own address.
+#[test]
+fn a_rule_that_changes_its_mark_is_served_at_once() {
+    let rules = ["tcp 10.0.0.100:80", "udp 10.0.0.0/24:8000-8015", "tcp 10.0.0.0/28"];
+    let probes = [("tcp", "10.0.0.100:80"), ("udp", "10.0.0.9:8003"), ("tcp", "10.0.0.9:22")];
+    let mut director = Director::default();
+    let mut from_port = 4000;
+    for turn in [[1, 1, 1], [2, 2, 2], [1, 1, 1], [1, 2, 1], [2, 1, 2], [2, 2, 1]] {
+        let text: String = [1, 2]
+            .map(|number| {
+                let own: Vec<&str> = rules.iter().zip(turn).filter(|(_, of)| *of == number).map(|(rule, _)| *rule).collect();
+                mark(number, &own, "", 1)
+            })
+            .concat();
+        director.apply(&text);
+        from_port += 1;
+        for ((protocol, to), expected) in probes.into_iter().zip(turn) {
+            assert_eq!(taken(&send(&mut director, protocol, to, from_port)), Some(expected.into()), "{to} in {turn:?}");
+        }
+    }
+    director.apply("[[service]]\naddress = \"10.0.0.100:80\"\n[[service.real]]\naddress = \"10.0.7.1\"\n");
+    assert_eq!(send(&mut director, "tcp", "10.0.0.100:80", 4000).verdict, Direct);
+    assert_eq!(send(&mut director, "tcp", "10.0.0.9:22", 4000).verdict, NotAService);
 }
 
 /// A rule that goes takes its connections along; the others' stay.
