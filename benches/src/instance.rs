@@ -126,7 +126,8 @@ impl Instance {
         let ring = if self.case.scheduler == MH { maglev(&ring_members) } else { Vec::new() };
         let members = reals.iter().map(|(at, _)| (*at, 1)).collect();
         let addresses = Address::of_service(&key).into_iter().collect();
-        let pool = Pool { scheduler: self.case.scheduler, members, ring, weight_start: 1, addresses, ..Pool::default() };
+        let pool =
+            Pool { scheduler: self.case.scheduler, members, ring, weight_start: 1, addresses, ..Pool::default() };
         self.tables.set_pool(&key, pool)?;
         if self.case.subject == Subject::Known && self.case.program().starts_with("xvs") && self.case.method != "-" {
             let round = self.case.flows.div_ceil(PACKETS);

@@ -155,7 +155,9 @@ impl Director {
         let key: ServiceKey = key.parse().expect("a service");
         self.tables.add_service(key).expect("a number");
         for (real, _) in reals {
-            self.tables.set_real(&key, endpoint(real).expect("an address"), real, &Capacity::default()).expect("a number");
+            self.tables
+                .set_real(&key, endpoint(real).expect("an address"), real, &Capacity::default())
+                .expect("a number");
         }
         let weights: Vec<_> =
             reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();

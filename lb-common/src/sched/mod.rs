@@ -16,6 +16,8 @@ pub mod memory;
 pub mod mh;
 pub mod nq;
 pub mod ovf;
+#[cfg(any(test, feature = "user"))]
+pub mod plain;
 pub mod rr;
 pub mod sed;
 pub mod sh;
@@ -133,7 +135,8 @@ pub fn pick_by_load<P: Pool>(config: &Config, pool: &P, client: Client) -> Optio
 /// first packet.
 #[inline(always)]
 pub const fn is_stateless(config: &Config) -> bool {
-    matches!(config.scheduler, scheduler::SH | scheduler::MH) && config.flags & (flag::PERSISTENT | flag::ONE_PACKET) == 0
+    matches!(config.scheduler, scheduler::SH | scheduler::MH)
+        && config.flags & (flag::PERSISTENT | flag::ONE_PACKET) == 0
 }
 
 /// Active connections as the schedulers that look at these alone count them: with [`flag::UDP_ACTIVE`] all.

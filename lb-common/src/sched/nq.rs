@@ -12,7 +12,10 @@ pub fn pick<P: Pool>(config: &Config, pool: &P) -> Option<Member> {
         let Some(member) = pool.member(index) else { return false };
         if pool.is_usable(member) {
             let active = active(config, pool.load(member.number()));
-            if best.weight == 0 || active == 0 || least * u64::from(member.weight) > (active + 1) * u64::from(best.weight) {
+            if best.weight == 0
+                || active == 0
+                || least * u64::from(member.weight) > (active + 1) * u64::from(best.weight)
+            {
                 least = active + 1;
                 best = member;
             }

@@ -6,6 +6,10 @@ use super::*;
 use crate::abi::connection::SEEN_MASK;
 use crate::algo::ring::{RingMember, common_divisor, maglev, source_hash};
 
+mod hashed;
+mod models;
+mod same;
+
 /// A service in plain vectors; members are numbered by position.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fake {
@@ -153,7 +157,8 @@ fn a_cursor_beyond_the_list_is_harmless() {
 #[test]
 fn sh_refuses_or_falls_back_when_its_member_is_drained() {
     let members: Vec<_> = [3, 3, 3].map(|weight| RingMember { address: 0, port: 0, weight }).to_vec();
-    let mut fake = Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members), ..Fake::default() };
+    let mut fake =
+        Fake { weights: vec![3, 3, 3], loads: vec![(0, 0); 3], ring: source_hash(&members), ..Fake::default() };
     let mut config = config(scheduler::SH, &fake.weights);
     let client = Client { address: 0x0a00_0005, port: 1234, destination: 0 };
     let owner = pick(&config, &fake, &mut Cursor::default(), client).unwrap().real;

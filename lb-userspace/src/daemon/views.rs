@@ -211,12 +211,14 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
             return;
         }
         let timeout = ageing.timeout(meta);
-        let key = (director.tables.services().get(service).map_or(0, |row| row.id), connection.client.ip(), connection.port);
+        let key =
+            (director.tables.services().get(service).map_or(0, |row| row.id), connection.client.ip(), connection.port);
         let (address, protocol) = match connection.virtual_ {
             Some((address, number)) => (address, protocol_of(number)),
             None => (service.address, service.protocol),
         };
-        let state = if meta.state().is_template() && assured.contains(&key) { State::TemplateAssured } else { meta.state() };
+        let state =
+            if meta.state().is_template() && assured.contains(&key) { State::TemplateAssured } else { meta.state() };
         page.connections.push(ConnectionView {
             protocol,
             client: connection.client,

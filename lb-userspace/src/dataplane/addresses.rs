@@ -166,7 +166,10 @@ impl Addresses {
                 let (key, target) = (way[0].load(Ordering::Acquire), Target(target(way).load(Ordering::Acquire)));
                 let ip = IpAddr::V4(Ipv4Addr::from((key as u32).to_ne_bytes()));
                 let tag = (key >> 56) as u8;
-                self.adopt_one(of_words(ip, (key >> 32) as u16, (key >> 48) as u8, tag & 0x7f, tag & 0x80 != 0), target);
+                self.adopt_one(
+                    of_words(ip, (key >> 32) as u16, (key >> 48) as u8, tag & 0x7f, tag & 0x80 != 0),
+                    target,
+                );
             }
             for way in v6.value(index).chunks_exact(4) {
                 let word = |at: usize| u128::from(way[at].load(Ordering::Acquire));
@@ -175,13 +178,16 @@ impl Addresses {
                     if cfg!(target_endian = "little") { word(0) | (word(1) << 64) } else { (word(0) << 64) | word(1) };
                 let ip = IpAddr::V6(Ipv6Addr::from(bytes.to_ne_bytes()));
                 let tail = word(2);
-                let address =
-                    of_words(ip, tail as u16, (tail >> 16) as u8, (tail >> 24) as u8, tail & (1 << 32) != 0);
+                let address = of_words(ip, tail as u16, (tail >> 16) as u8, (tail >> 24) as u8, tail & (1 << 32) != 0);
                 self.adopt_one(address, target);
             }
         }
         self.repair_marks(v4, v6);
-        self.placed.iter().filter(|(address, _)| !address.is_mark()).map(|(address, target)| (*address, *target)).collect()
+        self.placed
+            .iter()
+            .filter(|(address, _)| !address.is_mark())
+            .map(|(address, target)| (*address, *target))
+            .collect()
     }
 
     /// A daemon that was killed between an address and its VIP mark leaves one without the other.

@@ -210,10 +210,8 @@ impl Tables {
         reals: BTreeMap<SocketAddr, u32>,
     ) -> Option<(ServiceKey, ServiceRow)> {
         let read = |target: &Target| Some((target.config(), self.maps.configs.read::<Config>(target.config())?));
-        let (index, config) = addresses
-            .iter()
-            .filter_map(|(_, target)| read(target))
-            .max_by_key(|(_, config)| config.generation)?;
+        let (index, config) =
+            addresses.iter().filter_map(|(_, target)| read(target)).max_by_key(|(_, config)| config.generation)?;
         let lines = config.ring_slots.div_ceil(RING_LINE);
         let is_ours = self.configs.take_at(index, 1)
             && self.members.take_at(config.members, config.member_count)
@@ -263,7 +261,10 @@ impl Tables {
     /// Services by the numbers that connections have.
     pub fn numbers(&self) -> BTreeMap<u32, ServiceKey> {
         let of = |(key, row): (&ServiceKey, &ServiceRow)| {
-            std::iter::once(row.id).chain(row.numbers.values().copied()).map(|number| (number, *key)).collect::<Vec<_>>()
+            std::iter::once(row.id)
+                .chain(row.numbers.values().copied())
+                .map(|number| (number, *key))
+                .collect::<Vec<_>>()
         };
         self.services.iter().flat_map(of).collect()
     }
@@ -469,9 +470,12 @@ impl Tables {
         let mut free = (1..MAX_SERVICES).filter(|number| !used.contains(number));
         let mut numbers = BTreeMap::new();
         for address in wanted {
-            let number = row.numbers.get(&address).copied().or_else(|| free.next()).ok_or_else(|| {
-                DataplaneError::Full(format!("no number is free for {} of {key}", address.0))
-            })?;
+            let number = row
+                .numbers
+                .get(&address)
+                .copied()
+                .or_else(|| free.next())
+                .ok_or_else(|| DataplaneError::Full(format!("no number is free for {} of {key}", address.0)))?;
             numbers.insert(address, number);
         }
         Ok(numbers)
@@ -487,7 +491,9 @@ impl Tables {
         number: impl Fn(&SocketAddr) -> Option<u32>,
     ) {
         let Some(left) = self.maps.configs.read::<Config>(old_config) else { return };
-        let numbers = |pool: &Pool| -> Vec<u32> { pool.members.iter().map(|(real, _)| number(real).unwrap_or(u32::MAX)).collect() };
+        let numbers = |pool: &Pool| -> Vec<u32> {
+            pool.members.iter().map(|(real, _)| number(real).unwrap_or(u32::MAX)).collect()
+        };
         let (before, after) = (numbers(old), numbers(new));
         let (step, top) = steps(new);
         for cpu in 0..self.geometry.cpu_places() {

@@ -55,7 +55,11 @@ fn ports(service: u16, real: u16) -> impl Iterator<Item = u16> {
 /// The real as data connections meet it. One that drains still has all of its control connections' data connections begin.
 fn data(real: &DesiredReal) -> DesiredReal {
     let value = real.value;
-    let disposition = if matches!(value.disposition, disposition::DRAIN | disposition::KEEP) { disposition::FORWARD } else { value.disposition };
+    let disposition = if matches!(value.disposition, disposition::DRAIN | disposition::KEEP) {
+        disposition::FORWARD
+    } else {
+        value.disposition
+    };
     let value = Real { disposition, options: value.options & !(option::HELPER | option::LIMITED), ..value };
     DesiredReal { value, weight: 0, capacity: Capacity::default(), ..real.clone() }
 }
@@ -69,7 +73,14 @@ mod tests {
     fn service(reals: &[(&str, u8)]) -> DesiredService {
         let real = |(endpoint, disposition): &(&str, u8)| {
             let value = Real { disposition: *disposition, options: option::HELPER | option::CLAMP, ..Real::default() };
-            let real = DesiredReal { value, state: RealState::Up, reason: None, weight: 3, capacity: Capacity::default(), interface: None };
+            let real = DesiredReal {
+                value,
+                state: RealState::Up,
+                reason: None,
+                weight: 3,
+                capacity: Capacity::default(),
+                interface: None,
+            };
             (endpoint.parse().unwrap(), real)
         };
         let pool = Pool::default();

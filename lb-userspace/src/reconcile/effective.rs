@@ -122,7 +122,9 @@ pub fn check_id(service: &ServiceSpec, real: &RealSpec) -> CheckId {
 pub fn timeouts(director: &DirectorSpec, current: &Settings) -> [u32; STATES] {
     let mut seconds = DEFAULT_TIMEOUTS;
     // IPVS's --set changes these three: ESTABLISHED (TCP's alone with IPVS), FIN_WAIT and UDP.
-    for (place, own) in SETTABLE.into_iter().zip([director.timeouts.tcp, director.timeouts.tcp_fin, director.timeouts.udp]) {
+    for (place, own) in
+        SETTABLE.into_iter().zip([director.timeouts.tcp, director.timeouts.tcp_fin, director.timeouts.udp])
+    {
         seconds[place] = own;
     }
     seconds.map(|seconds| clock::ticks(seconds, current.jiffies_per_second, current.tick_shift))
@@ -141,7 +143,8 @@ fn settings(spec: &Spec, current: &Settings) -> Settings {
             timeouts[place] = timeouts[place].max(ticks);
         }
     }
-    for seconds in spec.services.iter().filter_map(|service| service.persistence).map(|persistence| persistence.timeout) {
+    for seconds in spec.services.iter().filter_map(|service| service.persistence).map(|persistence| persistence.timeout)
+    {
         let ticks = clock::ticks(seconds, current.jiffies_per_second, current.tick_shift);
         for state in [State::Template, State::TemplateAssured] {
             timeouts[state as usize] = timeouts[state as usize].max(ticks);
@@ -233,8 +236,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
     };
     let weight = if state == RealState::Up { real.weight } else { 0 };
     let last_weight = if real.weight > 0 { real.weight } else { known.map_or(0, |(_, capacity)| capacity.last_weight) };
-    let capacity =
-        Capacity { weight, upper: real.upper_threshold, lower: real.lower_threshold, last_weight };
+    let capacity = Capacity { weight, upper: real.upper_threshold, lower: real.lower_threshold, last_weight };
     DesiredReal {
         value: Real { disposition, ..identity_free(value.unwrap_or_default()) },
         state,

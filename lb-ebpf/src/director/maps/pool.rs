@@ -3,9 +3,9 @@
 
 use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINE, RING_LINES};
 use lb_common::abi::real::Load;
+use lb_common::abi::remembered::head;
 use lb_common::abi::service::{Config, Cursor, Member, RING_EMPTY, RingLine};
 use lb_common::abi::tables::{self, placeholder::of_table};
-use lb_common::abi::remembered::head;
 use lb_common::sched::Pool;
 use lb_common::sched::memory::Memory;
 use lb_ebpf::word;

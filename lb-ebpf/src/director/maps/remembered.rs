@@ -62,7 +62,11 @@ impl Row {
         while way < WAYS {
             let row = Self(first + way);
             // One more than its age, so that any is longer than none; a free row is older than all.
-            let age = if row.load(HEAD) == 0 { 1 << 32 } else { u64::from(now.wrapping_sub(row.load(USED) as u32) & 0x3f_ffff) + 1 };
+            let age = if row.load(HEAD) == 0 {
+                1 << 32
+            } else {
+                u64::from(now.wrapping_sub(row.load(USED) as u32) & 0x3f_ffff) + 1
+            };
             if age > longest {
                 (chosen, longest) = (row, age);
             }
