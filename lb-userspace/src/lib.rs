@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
 pub mod ftp;
+pub mod ipvsadm;
 pub mod model;
 pub mod net;
 pub mod realserver;

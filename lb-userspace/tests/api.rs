@@ -155,8 +155,10 @@ fn wrong_requests_have_a_status_and_a_sentence() {
     daemon.engine.break_next("broken");
     assert_eq!(post("/v1/apply", json!({"toml": ""})), (500, "broken".to_owned(), 0));
     assert_eq!(post("/v1/status", json!({})).0, 405);
+    assert_eq!(post("/v1/zero", json!({"service": "10.0.0.1:80"})).0, 404);
+    assert_eq!(post("/v1/zero", json!({"services": []})).0, 400);
     assert_eq!(get("/v1/nothing").0, 404);
-    for query in ["limit=x", "limit=0", "limit=1000001", "nothing=1", "client=a", "service=fd00::1"] {
+    for query in ["limit=x", "skip=-1", "limit=0", "limit=1000001", "nothing=1", "client=a", "service=fd00::1"] {
         assert_eq!(get(&format!("/v1/connections?{query}")).0, 400, "{query}");
     }
     assert_eq!(get("/v1/connections?state=no").0, 404);
@@ -187,7 +189,10 @@ fn the_description_has_every_route_and_no_other() {
     for (method, path) in ROUTES {
         let result = match *method {
             "get" => runtime().block_on(client.get_text(path)),
-            _ => runtime().block_on(client.post::<Value>(path, &json!({"toml": ""}))).map(|value| value.to_string()),
+            _ => {
+                let body = if *path == "/v1/zero" { json!({}) } else { json!({"toml": ""}) };
+                runtime().block_on(client.post::<Value>(path, &body)).map(|value| value.to_string())
+            }
         };
         result.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
     }
@@ -208,12 +213,15 @@ fn every_answer_has_the_shape_that_is_described() {
     let answer = |path: &str| -> Value {
         match path {
             "/v1/plan" | "/v1/apply" => runtime().block_on(client.post(path, &request)).unwrap(),
+            "/v1/zero" => runtime().block_on(client.post(path, &json!({"service": "tcp://10.0.0.1:80"}))).unwrap(),
             "/v1/connections" => runtime().block_on(client.get("/v1/connections?limit=1")).unwrap(),
             _ => runtime().block_on(client.get(path)).unwrap(),
         }
     };
-    for path in ["/v1/plan", "/v1/apply", "/v1/status", "/v1/spec", "/v1/services", "/v1/stats", "/v1/connections"] {
-        let method = if path == "/v1/plan" || path == "/v1/apply" { "post" } else { "get" };
+    for path in
+        ["/v1/plan", "/v1/apply", "/v1/zero", "/v1/status", "/v1/spec", "/v1/services", "/v1/stats", "/v1/connections"]
+    {
+        let method = if ["/v1/plan", "/v1/apply", "/v1/zero"].contains(&path) { "post" } else { "get" };
         let schema = &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"];
         matches(&document, schema, &answer(path), path);
     }

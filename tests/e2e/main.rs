@@ -23,9 +23,11 @@
 //! | `associations` | SCTP by direct routing and through every tunnel: handshake, echoes, states, close |
 //! | `fragments` | UDP datagrams of 8 kB, their fragments in any order |
 //! | `ftp` | FTP through NAT, and by direct routing: lists and files, active and passive, two clients' programs |
+//! | `ldirectord` | Debian's ldirectord by `ipvsadm`: reals quiesced and removed, fallback, recovery, under load |
 //! | `any_port` | a service on any port beside one on a port |
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
+//! | `ipvsadm` | a script that speaks ipvsadm: create, edit, list, save, zero, flush, restore, with traffic before and after |
 //! | `refusals` | bad input and bad surroundings: clear words, nothing touched |
 //! | `residue` | nothing stays behind |
 
@@ -45,6 +47,9 @@ mod ftp_session;
 mod hashing;
 mod health;
 mod hold;
+mod ipvsadm;
+mod ldirectord;
+mod ldirectord_process;
 mod local;
 mod matrix;
 mod nat;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use lb_common::abi::connection::State;
-use lb_common::abi::real::{Real, method, option};
+use lb_common::abi::real::{Capacity, Real, method, option};
 use lb_common::abi::service::{flag, scheduler::RR};
 use lb_common::abi::settings::Settings;
 use lb_common::abi::verdict::Verdict::*;
@@ -34,7 +34,7 @@ fn director() -> Director {
         director.service(&format!("tcp://{}", at(vip, 21)), RR, 0, &[(nat(at(real, 21), option::HELPER), 1)]);
         let data = director.service(&format!("tcp://{}", at(vip, 0)), RR, flag::HELPER, &[]);
         for port in [0, 2020] {
-            director.tables.set_real(&data, at(real, port), &nat(at(real, port), option::HELPER)).unwrap();
+            director.tables.set_real(&data, at(real, port), &nat(at(real, port), option::HELPER), &Capacity::default()).unwrap();
         }
     }
     director.tables.set_settings(&Settings { replies: 1, ..director.tables.settings() });
@@ -176,7 +176,7 @@ fn two_connections_never_have_one_record() {
     let control = control(&mut director, at(client, 4000), at(vip, 21), at(real, 21));
     let settings = director.tables.settings();
     let other = director.service("tcp://10.0.0.101:0", RR, flag::HELPER, &[]);
-    director.tables.set_real(&other, at(real, 0), &nat(at(real, 0), 0)).unwrap();
+    director.tables.set_real(&other, at(real, 0), &nat(at(real, 0), 0), &Capacity::default()).unwrap();
     let begin = |director: &Director, vip| {
         director.tables.begin_active(&control, [at(client, 5001), at(vip, 20), at(real, 20)], 0, &settings)
     };

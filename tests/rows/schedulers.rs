@@ -53,11 +53,12 @@ fn rr() {
 }
 
 #[test]
-fn rr_begins_at_the_head_when_its_members_change() {
+fn rr_goes_on_where_it_stood_when_its_members_change() {
     let (mut director, key) = director(RR, 0, &[1, 1, 1]);
     assert_eq!(sequence(&mut director, 1, 2), "ab");
+    // b is gone: as in IPVS the cursor is at the one before it.
     director.pool(&key, RR, 0, &[(at('a'), 1), (at('c'), 1)]);
-    assert_eq!(sequence(&mut director, 10, 3), "aca");
+    assert_eq!(sequence(&mut director, 10, 3), "cac");
 }
 
 /// ip_vs_wrr: step = gcd, top = max - (step - 1); from the cursor the next with weight >= current; at the end current -= step.

@@ -15,11 +15,12 @@ const BPF_LINKER: &str = "0.10.4";
 const KERNEL: (u32, u32) = (6, 1);
 
 /// A program and the Debian package it comes from.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("bpftool", "bpftool"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
+    ("ldirectord", "ldirectord"),
     ("lftp", "lftp"),
     ("nginx", "nginx-light"),
     ("nsenter", "util-linux"),
@@ -29,8 +30,8 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("wrk", "wrk"),
 ];
 
-/// Installs packages without starting their services: the laboratory runs its own nginx and vsftpd, and ones on ports 80 and 21 of the
-/// host are nobody's wish. `$0` is unused, `$@` are the packages.
+/// Installs packages without starting their services: the laboratory runs its own, and ones on ports 80 and 21 of the host are
+/// nobody's wish. `$0` is unused, `$@` are the packages.
 const INSTALL: &str = r#"
 set -e
 if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -41,9 +42,15 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends "$@"
-for service in nginx vsftpd; do
-    case " $* " in *" $service"*)
-        if [ -d /run/systemd/system ]; then systemctl --quiet disable "$service" || true; fi
+for package in "$@"; do
+    # ldirectord brings ipvsadm, which has a service of its own: it restores rules at boot.
+    case $package in
+        nginx*) services=nginx ;;
+        ldirectord) services="ldirectord ipvsadm" ;;
+        *) services=$package ;;
+    esac
+    case $package in nginx* | vsftpd | ldirectord)
+        if [ -d /run/systemd/system ]; then systemctl --quiet disable $services || true; fi
     esac
 done
 "#;

@@ -5,9 +5,9 @@
 
 use super::{
     error::EngineError,
-    types::{AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView},
+    types::{AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView, ZeroedView},
 };
-use crate::model::{Edit, Spec};
+use crate::model::{Edit, ServiceKey, Spec};
 
 /// A cheap handle of the running engine.
 pub trait Engine: Clone + Send + Sync + 'static {
@@ -26,6 +26,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// The connections that match. Refuses a state or service it does not know, rather than showing none.
     fn connections(&self, filter: ConnectionFilter)
     -> impl Future<Output = Result<ConnectionPage, EngineError>> + Send;
+
+    /// Lets the counters of a service and its reals begin anew, or those of all services.
+    fn zero(&self, service: Option<ServiceKey>) -> impl Future<Output = Result<ZeroedView, EngineError>> + Send;
 
     /// What [`apply`](Self::apply) would change.
     fn plan(&self, spec: Spec) -> impl Future<Output = Result<PlanView, EngineError>> + Send;

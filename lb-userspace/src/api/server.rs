@@ -18,7 +18,7 @@ use super::{
     engine::Engine,
     error::EngineError,
     socket::Socket,
-    types::{ChangeRequest, ConnectionFilter, ErrorBody, SpecView},
+    types::{ChangeRequest, ConnectionFilter, ErrorBody, SpecView, ZeroRequest},
 };
 use crate::model::{Edit, Problem, Spec, export, parse, validate};
 
@@ -30,6 +30,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/services"),
     ("get", "/v1/stats"),
     ("get", "/v1/connections"),
+    ("post", "/v1/zero"),
     ("post", "/v1/plan"),
     ("post", "/v1/apply"),
 ];
@@ -57,6 +58,7 @@ pub fn router<E: Engine>(engine: E) -> Router {
         .route("/v1/services", get(services::<E>))
         .route("/v1/stats", get(stats::<E>))
         .route("/v1/connections", get(connections::<E>))
+        .route("/v1/zero", post(zero::<E>))
         .route("/v1/plan", post(plan::<E>))
         .route("/v1/apply", post(apply::<E>))
         .fallback(async || Failure::new(StatusCode::NOT_FOUND, "no such route; see docs/reference/openapi.json"))
@@ -101,6 +103,12 @@ async fn connections<E: Engine>(
     Ok(Json(engine.connections(filter).await?).into_response())
 }
 
+async fn zero<E: Engine>(State(engine): State<E>, body: Result<Bytes, BytesRejection>) -> Result<Response, Failure> {
+    let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
+    let ZeroRequest { service } = serde_json::from_slice(&body).map_err(unread)?;
+    Ok(Json(engine.zero(service).await?).into_response())
+}
+
 async fn plan<E: Engine>(State(engine): State<E>, body: Result<Bytes, BytesRejection>) -> Result<Response, Failure> {
     let plan = match read_change(body).await? {
         (_, Some(revision)) => {
@@ -135,8 +143,7 @@ async fn read_change(body: Result<Bytes, BytesRejection>) -> Result<(Change, Opt
 }
 
 fn change(body: &[u8]) -> Result<(Change, Option<u64>), Failure> {
-    let request: ChangeRequest = serde_json::from_slice(body)
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is not such a request: {error}")))?;
+    let request: ChangeRequest = serde_json::from_slice(body).map_err(unread)?;
     let ChangeRequest { toml, spec, edits, if_revision } = request;
     let change = match (toml, spec, edits) {
         (Some(toml), None, None) => Change::Whole(parse::parse(toml.as_bytes()).map_err(refused)?),
@@ -154,6 +161,11 @@ fn change(body: &[u8]) -> Result<(Change, Option<u64>), Failure> {
         }
     };
     Ok((change, if_revision))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unread(error: serde_json::Error) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, format!("the body is not such a request: {error}"))
 }
 
 fn refused(problems: Vec<Problem>) -> Failure {

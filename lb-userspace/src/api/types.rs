@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Helper, Method, OnRealDown, Problem, Protocol, Scheduler, SchedulerFlag, ServiceKey, Spec, edit::Edit, word::words,
+    Helper, Method, OnRealDown, Persistence, Problem, Protocol, Scheduler, SchedulerFlag, ServiceKey, Spec, edit::Edit,
+    word::words,
 };
 
 words! {
@@ -123,7 +124,7 @@ pub struct ConnectionCounts {
     pub capacity_v6: u64,
 }
 
-/// What was counted since the tables were made. Never goes back while they live.
+/// What was counted since the tables were made, or since somebody began anew by `POST /v1/zero`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Connections scheduled.
@@ -137,6 +138,21 @@ pub struct Counters {
     pub reply_packets: u64,
     /// Bytes of these answers, from the IP header on, as the real sent them.
     #[serde(default)]
+    pub reply_bytes: u64,
+}
+
+/// What a second brings, smoothed as IPVS does: every 2 s a quarter of the way from the old value to the new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes forwarded.
+    pub bytes: u64,
+    /// Answers sent on.
+    pub reply_packets: u64,
+    /// Bytes of these answers.
     pub reply_bytes: u64,
 }
 
@@ -155,6 +171,12 @@ pub struct ServiceView {
     pub scheduler: Scheduler,
     /// Options of the scheduler.
     pub flags: Vec<SchedulerFlag>,
+    /// Clients stay with one real.
+    #[serde(default)]
+    pub persistence: Option<Persistence>,
+    /// Each UDP packet is scheduled for itself.
+    #[serde(default)]
+    pub one_packet: bool,
     /// Forwarding method of the reals that say none.
     pub method: Method,
     /// What becomes of a real's connections when its check fails.
@@ -164,6 +186,9 @@ pub struct ServiceView {
     pub helper: Option<Helper>,
     /// Sum over all CPUs.
     pub counters: Counters,
+    /// Counters per second.
+    #[serde(default)]
+    pub rates: Rates,
     /// Established connections.
     pub active: u64,
     /// Other connections (opening, closing, UDP).
@@ -185,6 +210,21 @@ pub struct RealView {
     pub weight: u32,
     /// Weight the scheduler uses: 0 when the real is down or unresolved.
     pub effective_weight: u32,
+    /// Connections from which on it gets no new ones; 0 means no limit.
+    #[serde(default)]
+    pub upper_threshold: u32,
+    /// Connections below which it gets new ones again; 0 means three quarters of the upper threshold.
+    #[serde(default)]
+    pub lower_threshold: u32,
+    /// GUE: UDP port that it opens tunnels at.
+    #[serde(default)]
+    pub tunnel_port: Option<u16>,
+    /// GUE and GRE: with a checksum in the header.
+    #[serde(default)]
+    pub tunnel_checksum: Option<bool>,
+    /// It is the director itself: its packets go to the kernel as they are, by whatever method.
+    #[serde(default)]
+    pub is_local: bool,
     /// What the real is to the scheduler.
     pub state: RealState,
     /// Why it is not up.
@@ -206,8 +246,14 @@ pub struct RealView {
     pub active: u64,
     /// Other connections.
     pub inactive: u64,
+    /// Clients, or networks of them, that persistence sends to it.
+    #[serde(default)]
+    pub templates: u64,
     /// Sum over all CPUs.
     pub counters: Counters,
+    /// Counters per second.
+    #[serde(default)]
+    pub rates: Rates,
 }
 
 /// `GET /v1/stats`
@@ -287,13 +333,20 @@ pub struct ConnectionFilter {
     /// In this state, as [`ConnectionView::state`] names it; upper and lower case are the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Pass over this many that match, to go through a long list in pages.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skip: u64,
     /// Show at most this many.
     pub limit: usize,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Default for ConnectionFilter {
     fn default() -> Self {
-        Self { service: None, client: None, real: None, state: None, limit: DEFAULT_CONNECTION_LIMIT }
+        Self { service: None, client: None, real: None, state: None, skip: 0, limit: DEFAULT_CONNECTION_LIMIT }
     }
 }
 
@@ -344,6 +397,22 @@ pub struct ChangeRequest {
     /// `apply` only: refuse (409) unless this revision is the one applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<u64>,
+}
+
+/// Body of `POST /v1/zero`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZeroRequest {
+    /// Only this service's counters and its reals'; none means all services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+}
+
+/// `POST /v1/zero`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZeroedView {
+    /// Services that count from 0 now.
+    pub services: u64,
 }
 
 /// `POST /v1/plan`

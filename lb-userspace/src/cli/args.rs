@@ -2,7 +2,7 @@
 //!
 //! Help, manual pages, completions and `docs/reference/cli.md` all come from here.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -86,6 +86,13 @@ pub enum Command {
     /// Show what was counted: packets by verdict, and by service and real
     #[command(after_help = "Examples:\n  xvs stats\n  xvs stats -o json | jq .verdicts")]
     Stats,
+    /// Speak as ipvsadm 1.31 does: the binary called `ipvsadm` is this
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  xvs ipvsadm -A -t 10.0.0.1:80 -s wrr\n  xvs ipvsadm -L -n\n  \
+                      ln -s /usr/local/bin/xvs /usr/local/sbin/ipvsadm"
+    )]
+    Ipvsadm(IpvsadmArgs),
     /// Look for what is set up badly
     #[command(subcommand)]
     Doctor(DoctorCommand),
@@ -157,6 +164,16 @@ pub struct ConnListArgs {
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CONNECTION_LIMIT)]
     pub limit: usize,
+}
+
+// === ipvsadm ===
+
+/// `xvs ipvsadm`
+#[derive(Debug, Args)]
+pub struct IpvsadmArgs {
+    /// A command line of ipvsadm, such as -L -n
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
 }
 
 // === documents ===

@@ -12,7 +12,7 @@ use crate::api::{
 
 pub(super) async fn list(client: &Client, args: ConnListArgs, out: &Output) -> Result<(), CliError> {
     let ConnListArgs { service, client: from, real, state, limit } = args;
-    let filter = ConnectionFilter { service, client: from, real, state, limit };
+    let filter = ConnectionFilter { service, client: from, real, state, skip: 0, limit };
     let query = serde_urlencoded::to_string(&filter).map_err(|error| CliError::Usage(error.to_string()))?;
     let page: ConnectionPage = client.get(&format!("/v1/connections?{query}")).await?;
     out.show(&page, |page| {

@@ -26,6 +26,8 @@ pub enum CliError {
     Found,
     /// The daemon is not reachable (3).
     Unreachable(String),
+    /// `xvs ipvsadm` has said why, and has exit codes of its own.
+    Ended(u8),
 }
 
 impl CliError {
@@ -35,6 +37,7 @@ impl CliError {
             Self::Failed(_) | Self::Found => 1,
             Self::Usage(_) | Self::Help(_) | Self::Problems { .. } | Self::Told => 2,
             Self::Unreachable(_) => 3,
+            Self::Ended(code) => *code,
         }
     }
 
@@ -48,7 +51,7 @@ impl CliError {
             Self::Problems { file, problems } => {
                 problems.iter().try_for_each(|problem| writeln!(to, "{}", problem_line(file, problem)))
             }
-            Self::Told | Self::Found => Ok(()),
+            Self::Told | Self::Found | Self::Ended(_) => Ok(()),
         }
     }
 }

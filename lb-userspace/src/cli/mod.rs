@@ -27,6 +27,7 @@ mod show;
 use std::{
     ffi::OsString,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -37,10 +38,20 @@ use self::{
     output::Output,
 };
 pub use self::{documents::reference, error::CliError};
-use crate::api::client::Client;
+use crate::{
+    api::{DEFAULT_SOCKET, client::Client},
+    ipvsadm,
+};
 
 /// Runs a command line; what it says goes to standard output and standard error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let [program, words @ ..] = args.as_slice()
+        && Path::new(program).file_name().is_some_and(|name| name == ipvsadm::PROGRAM)
+    {
+        let socket = std::env::var_os("XVS_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
+        return ExitCode::from(ipvsadm::main(&program.to_string_lossy(), words.iter().cloned(), Path::new(&socket)));
+    }
     let result = match Cli::try_parse_from(args) {
         Ok(cli) => run(cli),
         Err(error) => usage(&error),
@@ -71,6 +82,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => on_runtime(show::status(&client, &out)),
         Command::Conn(ConnCommand::List(args)) => on_runtime(conn::list(&client, args, &out)),
         Command::Stats => on_runtime(show::stats(&client, &out)),
+        Command::Ipvsadm(args) => match ipvsadm::main(ipvsadm::PROGRAM, args.words, &socket) {
+            0 => Ok(()),
+            code => Err(CliError::Ended(code)),
+        },
         Command::Doctor(command) => on_runtime(doctor::run(&client, command, &out)),
         Command::Daemon(args) => host::daemon(args, socket),
         Command::Detach(args) => host::detach(&args, &socket),

@@ -58,8 +58,8 @@ pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> 
                 upper_threshold,
                 lower_threshold,
                 method,
-                tunnel_port,
-                tunnel_checksum,
+                tunnel_port: tunnel_port.map(Some),
+                tunnel_checksum: tunnel_checksum.map(Some),
             })
         }
         RealCommand::Remove(RealKeyArgs { key, real }) => {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::held::Held;
 use super::helper::{Helper, Moment, is_handed};
+use super::rates::Statistics;
 use super::store::{Saved, Store};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
@@ -63,6 +64,7 @@ pub(super) struct Director {
     pub(super) early: Option<mpsc::Receiver<Vec<EarlyFragment>>>,
     pub(super) held: Held,
     pub(super) helper: Helper,
+    pub(super) statistics: Statistics,
 }
 
 impl Director {
@@ -127,6 +129,7 @@ impl Director {
             early: Some(early),
             held: Held::default(),
             helper,
+            statistics: Statistics::default(),
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;

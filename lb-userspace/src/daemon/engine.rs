@@ -6,11 +6,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::director::{Director, TICK};
 use super::held::LOOK;
+use super::rates;
 use super::views;
 use crate::api::engine::Engine;
 use crate::api::error::EngineError;
-use crate::api::types::{AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView};
-use crate::model::{Edit, Spec};
+use crate::api::types::{
+    AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView, ZeroedView,
+};
+use crate::model::{Edit, ServiceKey, Spec};
 
 /// Something to do with the director.
 type Job = Box<dyn FnOnce(&mut Director) + Send>;
@@ -36,6 +39,9 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut estimates = interval(rates::PERIOD);
+    estimates.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    views::follow(&mut director);
     // Without a sender it never gives anything: the daemon goes on without.
     let mut early = director.early.take().unwrap_or_else(|| mpsc::channel(1).1);
     loop {
@@ -47,6 +53,7 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
             Ok(()) = next_hops.changed() => director.reconcile(),
             Ok(()) = health.changed() => director.reconcile(),
             _ = ticks.tick() => director.tick(),
+            _ = estimates.tick() => views::estimate(&mut director),
             Some(frames) = early.recv() => director.take(frames),
             _ = looks.tick(), if !director.held.is_empty() => director.send_on(),
         }
@@ -95,6 +102,10 @@ impl Engine for Handle {
         self.try_ask(move |director| views::connections(director, &filter)).await
     }
 
+    async fn zero(&self, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
+        self.try_ask(move |director| views::zero(director, service)).await
+    }
+
     async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {
         self.try_ask(move |director| director.plan(&spec)).await
     }
@@ -104,10 +115,10 @@ impl Engine for Handle {
     }
 
     async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| director.apply(spec, if_revision)).await
+        self.try_ask(move |director| views::followed(director, |director| director.apply(spec, if_revision))).await
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| director.edit(edits, if_revision)).await
+        self.try_ask(move |director| views::followed(director, |director| director.edit(edits, if_revision))).await
     }
 }

@@ -6,6 +6,7 @@ mod director;
 mod engine;
 mod held;
 mod helper;
+mod rates;
 mod store;
 mod views;
 

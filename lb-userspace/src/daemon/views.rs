@@ -1,23 +1,27 @@
 //! What the API shows: Spec, facts and tables joined into the shapes of `api::types`. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use lb_common::abi::connection::{STATE_NAMES, State};
+use lb_common::abi::real::method;
 use lb_common::abi::verdict::Action;
 use lb_common::wire::transport::{SCTP, UDP};
 
 use super::director::Director;
+use super::rates::Place;
 use crate::api::error::EngineError;
 use crate::api::types::{
     ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, EarlyFragmentsView, InterfaceView,
     RealCounts, RealState, RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView,
-    VerdictAction, VerdictView, XdpMode,
+    VerdictAction, VerdictView, XdpMode, ZeroedView,
 };
 use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::{ServiceRow, endpoint};
-use crate::model::Protocol;
-use crate::reconcile::rewrite::{clamps_mss, growth};
+use crate::model::spec::DEFAULT_TUNNEL_PORT;
+use crate::model::{Method, Protocol, ServiceKey};
+use crate::reconcile::rewrite::{clamps_mss, growth, has_checksum};
 
 /// The daemon's state.
 pub(super) fn status(director: &Director) -> StatusView {
@@ -28,7 +32,7 @@ pub(super) fn status(director: &Director) -> StatusView {
             "the tables do not hold what is applied yet, for want of room; it is tried again every second".to_owned(),
         );
     }
-    for service in services(director) {
+    for service in with_templates(director, &BTreeMap::new()) {
         for real in &service.reals {
             reals.total += 1;
             match real.state {
@@ -91,7 +95,20 @@ pub(super) fn stopping() -> StatusView {
 
 /// Every service with its reals, in the Spec's order.
 pub(super) fn services(director: &Director) -> Vec<ServiceView> {
+    with_templates(director, &templates(director))
+}
+
+/// Persistence templates by the number of their real. The whole table is walked for it, so only when a service has some.
+fn templates(director: &Director) -> BTreeMap<u32, u64> {
+    if director.saved.spec.services.iter().any(|service| service.persistence.is_some()) {
+        return director.tables.template_counts();
+    }
+    BTreeMap::new()
+}
+
+fn with_templates(director: &Director, templates: &BTreeMap<u32, u64>) -> Vec<ServiceView> {
     let spec = &director.saved.spec;
+    let statistics = &director.statistics;
     let mut views = Vec::with_capacity(spec.services.len());
     for service in &spec.services {
         let row = director.tables.services().get(&service.key);
@@ -102,12 +119,19 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
             let state = wanted.and_then(|wanted| wanted.reals.get(&real.endpoint()));
             let load = number.map_or_else(Default::default, |number| director.tables.load(number));
             let value = state.map(|state| state.value).unwrap_or_default();
+            let place = (service.key, Some(real.endpoint()));
+            let method = service.method_of(real);
             let mac = Some(value.destination_mac).filter(|mac| *mac != [0; 6]);
             reals.push(RealView {
                 address: real.address,
                 port: real.port,
-                method: service.method_of(real),
+                method,
                 weight: real.weight,
+                upper_threshold: real.upper_threshold,
+                lower_threshold: real.lower_threshold,
+                tunnel_port: (method == Method::Gue).then(|| real.tunnel_port.unwrap_or(DEFAULT_TUNNEL_PORT)),
+                tunnel_checksum: has_checksum(method, real),
+                is_local: value.method == method::LOCAL,
                 effective_weight: state.map_or(0, |state| state.weight),
                 state: state.map_or(RealState::Unresolved, |state| state.state),
                 reason: state.and_then(|state| state.reason.clone()),
@@ -118,7 +142,9 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
                 clamps_mss: clamps_mss(&value, &service.key),
                 active: u64::from(load.active()),
                 inactive: u64::from(load.inactive()),
-                counters: real_counters(director, number),
+                templates: number.and_then(|number| templates.get(&number).copied()).unwrap_or(0),
+                counters: statistics.shown(&place, &real_counters(director, number)),
+                rates: statistics.rates(&place),
             });
         }
         views.push(ServiceView {
@@ -128,10 +154,13 @@ pub(super) fn services(director: &Director) -> Vec<ServiceView> {
             port: service.key.port,
             scheduler: service.scheduler,
             flags: service.scheduler_flags.clone(),
+            persistence: service.persistence,
+            one_packet: service.one_packet,
             method: service.method,
             on_real_down: service.on_real_down,
             helper: service.helper,
-            counters: service_counters(director, row),
+            counters: statistics.shown(&(service.key, None), &service_counters(director, row)),
+            rates: statistics.rates(&(service.key, None)),
             active: reals.iter().map(|real| real.active).sum(),
             inactive: reals.iter().map(|real| real.inactive).sum(),
             reals,
@@ -155,11 +184,14 @@ pub(super) fn stats(director: &Director) -> StatsView {
     });
     let services = director.saved.spec.services.iter().map(|service| {
         let row = director.tables.services().get(&service.key);
+        let shown = |real, counters| director.statistics.shown(&(service.key, real), &counters);
         let reals = service.reals.iter().map(|real| {
             let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
-            RealStatsView { address: real.address, port: real.port, counters: real_counters(director, number) }
+            let counters = shown(Some(real.endpoint()), real_counters(director, number));
+            RealStatsView { address: real.address, port: real.port, counters }
         });
-        ServiceStatsView { service: service.key, counters: service_counters(director, row), reals: reals.collect() }
+        let counters = shown(None, service_counters(director, row));
+        ServiceStatsView { service: service.key, counters, reals: reals.collect() }
     });
     let early_fragments = EarlyFragmentsView {
         waiting: director.held.len() as u64,
@@ -180,6 +212,50 @@ fn service_counters(director: &Director, row: Option<&ServiceRow>) -> Counters {
 fn counters(sum: Sum) -> Counters {
     let Sum { connections, packets, bytes, reply_packets, reply_bytes } = sum;
     Counters { connections, packets, bytes, reply_packets, reply_bytes }
+}
+
+/// Every service and real with its counters, as they stand in the tables.
+fn places(director: &Director) -> Vec<(Place, Counters)> {
+    let mut places = Vec::new();
+    for service in &director.saved.spec.services {
+        let row = director.tables.services().get(&service.key);
+        places.push(((service.key, None), service_counters(director, row)));
+        places.extend(service.reals.iter().map(|real| {
+            let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
+            ((service.key, Some(real.endpoint())), real_counters(director, number))
+        }));
+    }
+    places
+}
+
+/// New services and reals begin to be counted.
+pub(super) fn follow(director: &mut Director) {
+    let places = places(director);
+    director.statistics.follow(places);
+}
+
+/// A change, and what it means for what is counted.
+pub(super) fn followed<T>(director: &mut Director, change: impl FnOnce(&mut Director) -> T) -> T {
+    let done = change(director);
+    follow(director);
+    done
+}
+
+/// A look of the estimators.
+pub(super) fn estimate(director: &mut Director) {
+    let places = places(director);
+    director.statistics.estimate(places);
+}
+
+/// Counts from 0, one service or all.
+pub(super) fn zero(director: &mut Director, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
+    if let Some(key) = service.filter(|key| director.saved.spec.service(key).is_none()) {
+        return Err(EngineError::NotFound { what: format!("service {key} does not exist") });
+    }
+    let places = places(director);
+    director.statistics.zero(service.as_ref(), places);
+    let all = director.saved.spec.services.len() as u64;
+    Ok(ZeroedView { services: if service.is_some() { 1 } else { all } })
 }
 
 /// The connections that match. Those of reals that were removed are shown too, as they still lead there.
@@ -207,7 +283,7 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
             return;
         }
         page.total += 1;
-        if page.connections.len() >= filter.limit {
+        if page.total <= filter.skip || page.connections.len() >= filter.limit {
             return;
         }
         let timeout = ageing.timeout(meta);

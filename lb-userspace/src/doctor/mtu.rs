@@ -134,7 +134,7 @@ fn headers(client: IpAddr) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{Counters, RealState};
+    use crate::api::types::{Counters, Rates, RealState};
     use crate::model::{OnRealDown, Scheduler};
 
     fn real(address: &str, method: Method, mtu: Option<u32>, overhead: i32) -> RealView {
@@ -143,6 +143,11 @@ mod tests {
             port: 80,
             method,
             weight: 1,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            tunnel_port: None,
+            tunnel_checksum: None,
+            is_local: false,
             effective_weight: 1,
             state: RealState::Up,
             reason: None,
@@ -153,7 +158,9 @@ mod tests {
             clamps_mss: false,
             active: 0,
             inactive: 0,
+            templates: 0,
             counters: Counters::default(),
+            rates: Rates::default(),
         }
     }
 
@@ -166,10 +173,13 @@ mod tests {
             port: service.port,
             scheduler: Scheduler::Rr,
             flags: Vec::new(),
+            persistence: None,
+            one_packet: false,
             method: Method::Direct,
             on_real_down: OnRealDown::Keep,
             helper: None,
             counters: Counters::default(),
+            rates: Rates::default(),
             active: 0,
             inactive: 0,
             reals,

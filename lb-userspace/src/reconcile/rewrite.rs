@@ -91,12 +91,16 @@ fn tunnel_method(by: Method, real: &RealSpec) -> u8 {
         (_, true) => method::TUNNEL_V4,
         (_, false) => method::TUNNEL_V6,
     };
-    let checksum = match by {
-        Method::Gue => real.tunnel_checksum.unwrap_or(!is_v4),
-        Method::Gre => real.tunnel_checksum.unwrap_or(false),
-        _ => false,
-    };
-    if checksum { number | method::CHECKSUM } else { number }
+    if has_checksum(by, real) == Some(true) { number | method::CHECKSUM } else { number }
+}
+
+/// Has the tunnel's header a checksum? None where it has no place for one.
+pub(crate) fn has_checksum(by: Method, real: &RealSpec) -> Option<bool> {
+    match by {
+        Method::Gue => Some(real.tunnel_checksum.unwrap_or(real.address.is_ipv6())),
+        Method::Gre => Some(real.tunnel_checksum.unwrap_or(false)),
+        _ => None,
+    }
 }
 
 /// Bytes by which a packet of a client is longer on the way to the real at `address`, whose value this is; below 0 where it is shorter.

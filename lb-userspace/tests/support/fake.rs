@@ -7,7 +7,7 @@ use std::{
 
 use lb_userspace::{
     api::{engine::Engine, error::EngineError, types::*},
-    model::{Edit, Method, Protocol, Spec, edit, validate::validate},
+    model::{Edit, Method, Protocol, ServiceKey, Spec, edit, validate::validate},
 };
 
 #[derive(Clone, Default)]
@@ -64,6 +64,12 @@ fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
 pub(crate) const COUNTERS: Counters =
     Counters { connections: 3, packets: 40, bytes: 5000, reply_packets: 38, reply_bytes: 70_000 };
 
+pub(crate) const RATES: Rates =
+    Rates { connections: 1, packets: 20, bytes: 2500, reply_packets: 19, reply_bytes: 35_000 };
+
+/// A real that is this engine itself.
+pub(crate) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 254));
+
 /// A real that this engine does not find.
 pub(crate) const NO_WAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 99));
 
@@ -102,10 +108,13 @@ impl Engine for Fake {
             port: service.key.port,
             scheduler: service.scheduler,
             flags: service.scheduler_flags.clone(),
+            persistence: service.persistence,
+            one_packet: service.one_packet,
             method: service.method,
             on_real_down: service.on_real_down,
             helper: service.helper,
             counters: COUNTERS,
+            rates: RATES,
             active: 1,
             inactive: 2,
             reals: service
@@ -116,6 +125,11 @@ impl Engine for Fake {
                     port: real.port,
                     method: service.method_of(real),
                     weight: real.weight,
+                    upper_threshold: real.upper_threshold,
+                    lower_threshold: real.lower_threshold,
+                    tunnel_port: real.tunnel_port,
+                    tunnel_checksum: real.tunnel_checksum,
+                    is_local: real.address == LOCAL,
                     effective_weight: 0,
                     state: RealState::Unresolved,
                     reason: Some("no answer to ARP".to_owned()),
@@ -127,7 +141,9 @@ impl Engine for Fake {
                     clamps_mss: false,
                     active: 1,
                     inactive: 2,
+                    templates: 4,
                     counters: COUNTERS,
+                    rates: RATES,
                 })
                 .collect(),
         };
@@ -174,8 +190,19 @@ impl Engine for Fake {
             .filter(|view| filter.service.is_none_or(|service| service.endpoint() == view.virtual_))
             .collect();
         let total = all.len() as u64;
-        let connections: Vec<ConnectionView> = all.into_iter().take(filter.limit).collect();
+        let connections: Vec<ConnectionView> = all.into_iter().skip(filter.skip as usize).take(filter.limit).collect();
         Ok(ConnectionPage { total, shown: connections.len() as u64, connections })
+    }
+
+    async fn zero(&self, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
+        let (_, spec) = self.current();
+        match service {
+            Some(key) if spec.service(&key).is_none() => {
+                Err(EngineError::NotFound { what: format!("service {key} does not exist") })
+            }
+            Some(_) => Ok(ZeroedView { services: 1 }),
+            None => Ok(ZeroedView { services: spec.services.len() as u64 }),
+        }
     }
 
     async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {

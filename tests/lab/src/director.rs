@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{LabError, Topology, paths, plan, residue, run};
+use crate::{LabError, LabName, Netns, Topology, paths, plan, residue, run};
 
 /// How long the daemon may take until it answers: loading programs and allocating tables included.
 const START: Duration = Duration::from_secs(30);
@@ -61,15 +61,21 @@ pub struct Director {
 impl Director {
     /// Starts a daemon with its own pins, socket and state, and waits until `xvs status` answers.
     pub fn start(topology: &Topology, options: &DirectorOptions) -> Result<Self, LabError> {
-        let directory = topology.directory().join(&options.host);
+        let options = DirectorOptions { interfaces: interfaces(topology, options)?, ..options.clone() };
+        Self::start_in(topology.lab(), topology.netns(&options.host)?, &options)
+    }
+
+    /// [`start`](Self::start) in a namespace of a laboratory that is no [`Topology`]. The interfaces have to be named.
+    pub fn start_in(lab: &LabName, namespace: &Netns, options: &DirectorOptions) -> Result<Self, LabError> {
+        let directory = lab.directory().join(&options.host);
         let state = directory.join("state");
         fs::create_dir_all(&state).map_err(LabError::io(format!("create {}", state.display())))?;
-        let pins = topology.lab().pin_directory();
+        let pins = lab.pin_directory();
         let socket = directory.join("xvs.sock");
-        let mut command = topology.netns(&options.host)?.command(&options.binary);
+        let mut command = namespace.command(&options.binary);
         command.arg("daemon").arg("--pin-dir").arg(&pins).arg("--socket").arg(&socket).arg("--state-dir").arg(&state);
-        for interface in interfaces(topology, options)? {
-            command.args(["--interface", &interface]);
+        for interface in &options.interfaces {
+            command.args(["--interface", interface]);
         }
         command.arg("--config").arg(config_file(options, &directory)?);
         command.args(&options.arguments);

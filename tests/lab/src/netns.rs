@@ -4,9 +4,10 @@
 //! bpffs pins below it are gone for the program.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
@@ -64,6 +65,38 @@ impl Netns {
             return Err(LabError::Answer { what: "run in a namespace".into(), answer: "no command".into() });
         };
         run::succeed(self.command(program).args(arguments))
+    }
+
+    /// Runs many `ip` lines inside in one process; a failure quotes the line.
+    pub fn ip_batch(&self, lines: &str) -> Result<(), LabError> {
+        let mut command = self.command("ip");
+        command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|cause| LabError::Spawn { command: run::line(&command), cause })?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A write that fails means that ip has ended; its own message says more.
+            let _ = stdin.write_all(lines.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(LabError::io("wait for ip"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said
+            .rsplit("failed -:")
+            .next()
+            .and_then(|number| number.trim().parse::<usize>().ok())
+            .and_then(|number| lines.lines().nth(number.saturating_sub(1)))
+            .unwrap_or("-batch");
+        Err(LabError::Command {
+            command: format!("ip {line} (in {})", self.name),
+            status: output.status.to_string(),
+            output: said.trim().replace('\n', "; "),
+        })
+    }
+
+    /// Turns off what would let a packet leave an interface without a whole checksum, or longer than its link.
+    pub fn without_offloads(&self, interface: &str) -> Result<(), LabError> {
+        self.run(&["ethtool", "-K", interface, "tx", "off", "tso", "off", "gso", "off", "gro", "off"]).map(drop)
     }
 
     /// Opens the namespace for [`enter_fd`] in threads of the caller.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{LabError, Topology, name, plan, run};
+use crate::{LabError, Netns, Topology, name, plan, run};
 
 /// Something that was prepared, and the command that undoes it.
 #[derive(Debug)]
@@ -34,10 +34,28 @@ impl Drop for Prepared {
 
 /// Makes a real accept packets for VIPs (`xvs realserver join`), with `tunnel` also inside tunnels, on all its ports.
 pub fn real(topology: &Topology, xvs: &Path, host: &str, vips: &[IpAddr], tunnel: bool) -> Result<Prepared, LabError> {
-    let namespace = topology.netns(host)?;
+    let ports: Vec<&str> = topology
+        .plan()
+        .host(host)
+        .into_iter()
+        .flat_map(|host| &host.ports)
+        .map(|port| port.interface.as_str())
+        .collect();
+    join(topology.netns(host)?, &topology.directory().join(host), xvs, vips, &ports, tunnel)
+}
+
+/// [`real`] for any namespace; `directory` is its own in the laboratory's.
+pub fn join(
+    namespace: &Netns,
+    directory: &Path,
+    xvs: &Path,
+    vips: &[IpAddr],
+    ports: &[&str],
+    tunnel: bool,
+) -> Result<Prepared, LabError> {
     let mut join = namespace.command(xvs);
     // A record of this laboratory's own: the machine may be a real server itself.
-    let state = topology.directory().join(host).join("realserver");
+    let state = directory.join("realserver");
     join.args(["realserver", "join", "--state-dir"]).arg(&state);
     for vip in vips {
         join.arg("--vip").arg(vip.to_string());
@@ -45,8 +63,8 @@ pub fn real(topology: &Topology, xvs: &Path, host: &str, vips: &[IpAddr], tunnel
     if tunnel {
         join.arg("--tunnel");
     }
-    for port in topology.plan().host(host).into_iter().flat_map(|host| &host.ports) {
-        join.args(["--interface", &port.interface]);
+    for port in ports {
+        join.args(["--interface", port]);
     }
     run::succeed(&mut join)?;
     let mut leave = namespace.command(xvs);
@@ -54,13 +72,18 @@ pub fn real(topology: &Topology, xvs: &Path, host: &str, vips: &[IpAddr], tunnel
     Ok(Prepared { undo: Some(leave) })
 }
 
-/// Attaches the pass-only program to the peers of the director's ports (`xvs veth-peer attach`): `XDP_TX` and redirect
-/// towards a veth work only when its peer has a program too.
+/// Attaches the pass-only program to the peers of the director's ports: `XDP_TX` and redirect towards a veth work only when
+/// its peer has a program too.
 pub fn switch(topology: &Topology, xvs: &Path) -> Result<Prepared, LabError> {
     let ports = topology.plan().switch_ports(plan::DIRECTOR);
-    let namespace = topology.netns(plan::SWITCH)?;
-    run::succeed(namespace.command(xvs).args(["veth-peer", "attach"]).args(&ports))?;
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    peers(topology.netns(plan::SWITCH)?, xvs, &ports)
+}
+
+/// `xvs veth-peer attach` on ports of a namespace.
+pub fn peers(namespace: &Netns, xvs: &Path, ports: &[&str]) -> Result<Prepared, LabError> {
+    run::succeed(namespace.command(xvs).args(["veth-peer", "attach"]).args(ports))?;
     let mut detach = namespace.command(xvs);
-    detach.args(["veth-peer", "detach"]).args(&ports);
+    detach.args(["veth-peer", "detach"]).args(ports);
     Ok(Prepared { undo: Some(detach) })
 }

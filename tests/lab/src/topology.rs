@@ -11,10 +11,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::plan::{self, Family, Host, Plan, Role};
@@ -118,7 +116,7 @@ impl Topology {
                 lines += &format!("link set {near} master {bridge} up\n");
             }
         }
-        ip_batch(self.netns(plan::SWITCH)?, &lines)
+        self.netns(plan::SWITCH)?.ip_batch(&lines)
     }
 
     fn build_host(&self, host: &Host) -> Result<(), LabError> {
@@ -129,21 +127,9 @@ impl Topology {
             Role::Client => namespace.sysctl(&[("net.ipv4.ip_local_port_range", "1024 65535")])?,
             Role::Director | Role::Real => {}
         }
-        ip_batch(namespace, &host_lines(host))?;
+        namespace.ip_batch(&host_lines(host))?;
         for port in &host.ports {
-            namespace.run(&[
-                "ethtool",
-                "-K",
-                &port.interface,
-                "tx",
-                "off",
-                "tso",
-                "off",
-                "gso",
-                "off",
-                "gro",
-                "off",
-            ])?;
+            namespace.without_offloads(&port.interface)?;
         }
         Ok(())
     }
@@ -183,7 +169,7 @@ impl Drop for Topology {
 }
 
 /// Set in every namespace before its links exist, so that `default` reaches them.
-const COMMON: &[(&str, &str)] = &[
+pub const COMMON: &[(&str, &str)] = &[
     ("net.ipv4.conf.all.rp_filter", "0"),
     ("net.ipv4.conf.default.rp_filter", "0"),
     ("net.ipv6.conf.all.disable_ipv6", "0"),
@@ -228,31 +214,4 @@ fn host_lines(host: &Host) -> String {
         }
     }
     lines
-}
-
-/// Runs many `ip` lines in one process; a failure quotes the line.
-fn ip_batch(namespace: &Netns, lines: &str) -> Result<(), LabError> {
-    let mut command = namespace.command("ip");
-    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|cause| LabError::Spawn { command: run::line(&command), cause })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A write that fails means that ip has ended; its own message says more.
-        let _ = stdin.write_all(lines.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(LabError::io("wait for ip"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said
-        .rsplit("failed -:")
-        .next()
-        .and_then(|number| number.trim().parse::<usize>().ok())
-        .and_then(|number| lines.lines().nth(number.saturating_sub(1)))
-        .unwrap_or("-batch");
-    Err(LabError::Command {
-        command: format!("ip {line} (in {})", namespace.name()),
-        status: output.status.to_string(),
-        output: said.trim().replace('\n', "; "),
-    })
 }

@@ -122,8 +122,8 @@ fn edit_real(spec: &mut Spec, edit: &RealEdit) -> Result<(), EditError> {
     change(&mut real.upper_threshold, *upper_threshold);
     change(&mut real.lower_threshold, *lower_threshold);
     real.method = method.or(real.method);
-    real.tunnel_port = tunnel_port.or(real.tunnel_port);
-    real.tunnel_checksum = tunnel_checksum.or(real.tunnel_checksum);
+    change(&mut real.tunnel_port, *tunnel_port);
+    change(&mut real.tunnel_checksum, *tunnel_checksum);
     Ok(())
 }
 

@@ -161,12 +161,12 @@ pub struct RealEdit {
     /// Its method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
-    /// Its GUE port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tunnel_port: Option<u16>,
-    /// Whether its GUE or GRE header has a checksum.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tunnel_checksum: Option<bool>,
+    /// Its GUE port; `Some(None)` (JSON `null`) is the default again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_a_value")]
+    pub tunnel_port: Option<Option<u16>>,
+    /// Whether its GUE or GRE header has a checksum; `Some(None)` (JSON `null`) is the default again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_a_value")]
+    pub tunnel_checksum: Option<Option<bool>>,
 }
 
 /// Names a real of a service.
