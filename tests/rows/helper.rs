@@ -34,7 +34,10 @@ fn director() -> Director {
         director.service(&format!("tcp://{}", at(vip, 21)), RR, 0, &[(nat(at(real, 21), option::HELPER), 1)]);
         let data = director.service(&format!("tcp://{}", at(vip, 0)), RR, flag::HELPER, &[]);
         for port in [0, 2020] {
-            director.tables.set_real(&data, at(real, port), &nat(at(real, port), option::HELPER), &Capacity::default()).unwrap();
+            director
+                .tables
+                .set_real(&data, at(real, port), &nat(at(real, port), option::HELPER), &Capacity::default())
+                .unwrap();
         }
     }
     director.tables.set_settings(&Settings { replies: 1, ..director.tables.settings() });

@@ -5,22 +5,27 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::sys::SyscallError;
 use lb_common::abi::LAYOUT_VERSION;
-use lb_common::abi::connection::{STATES, State};
+use lb_common::abi::connection::{SEEN_MASK, STATES, State};
+use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_common::abi::real::{Capacity, Real, method};
-use lb_common::abi::service::scheduler;
+use lb_common::abi::remembered;
+use lb_common::abi::service::{Cursor, scheduler};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::tables::Table;
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
 use lb_userspace::dataplane::locals::LocalAddress;
+use lb_userspace::dataplane::mapped::Mapped;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 use lb_userspace::model::ServiceKey;
@@ -260,6 +265,43 @@ impl Director {
         }
     }
 
+    /// Runs one frame through the program and checks nothing: its action, and the frame afterwards.
+    pub fn pass(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+        run(program(self.loaded.object()), frame, &[])
+    }
+
+    /// The cursor that this CPU has in a service.
+    pub fn cursor(&self, key: &ServiceKey) -> Cursor {
+        let cpu = nix::sched::sched_getcpu().expect("a CPU") as u32;
+        let id = self.tables.services()[key].id;
+        self.loaded.mapped(Table::Cursors).read(cpu * MAX_SERVICES + id).unwrap_or_default()
+    }
+
+    /// Writes it.
+    pub fn set_cursor(&self, key: &ServiceKey, cursor: &Cursor) {
+        let cpu = nix::sched::sched_getcpu().expect("a CPU") as u32;
+        let id = self.tables.services()[key].id;
+        self.loaded.mapped(Table::Cursors).write(cpu * MAX_SERVICES + id, cursor);
+    }
+
+    /// Forgets what lblc and lblcr have of a destination.
+    pub fn forget_destination(&self, group: u32, destination: u32) {
+        let rows = self.loaded.mapped(Table::Remembered);
+        for row in of_destination(&rows, group, destination) {
+            row.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+    }
+
+    /// Makes what lblc and lblcr have of a destination so many ticks older.
+    pub fn age_destination(&self, group: u32, destination: u32, ticks: u32) {
+        let rows = self.loaded.mapped(Table::Remembered);
+        for row in of_destination(&rows, group, destination) {
+            // The word of the last change of its reals.
+            let changed = row[2].load(Ordering::Relaxed).wrapping_sub(u64::from(ticks)) & SEEN_MASK;
+            row[2].store(changed, Ordering::Relaxed);
+        }
+    }
+
     fn judge(&mut self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
         let after = self.counts();
         let counted: Vec<Verdict> = before
@@ -349,6 +391,14 @@ impl Director {
     pub fn info(&mut self) -> aya::programs::ProgramInfo {
         program(self.loaded.object()).info().expect("program information")
     }
+}
+
+/// The rows of a destination: one, or none.
+fn of_destination(rows: &Mapped, group: u32, destination: u32) -> impl Iterator<Item = &[AtomicU64]> {
+    let head = remembered::head(group, destination);
+    let first = remembered::first(head);
+    let ways = (first..first + remembered::WAYS).map(|row| rows.value(row));
+    ways.filter(move |row| row[0].load(Ordering::Relaxed) == head)
 }
 
 fn changed<K: Ord + Copy>(before: &BTreeMap<K, Sum>, after: &BTreeMap<K, Sum>) -> Option<(K, Sum)> {
