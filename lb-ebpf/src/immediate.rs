@@ -27,3 +27,9 @@ pub fn masked<const MASK: u32>(value: u32) -> u32 {
     }
     value as u32
 }
+
+/// The same condition; what happens when it does not hold is laid out first, and the verifier walks that first.
+#[inline(always)]
+pub fn walked_last(condition: bool) -> bool {
+    core::intrinsics::unlikely(condition)
+}

@@ -20,6 +20,7 @@ use lb_common::abi::service::{Cursor, scheduler};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::tables::Table;
 use lb_common::abi::verdict::{Action, Verdict};
+use lb_common::algo::state::reuse_states;
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
@@ -128,7 +129,7 @@ impl Director {
             jiffies_per_second: 250,
             tick_shift: options.tick_shift,
             sloppy: u32::from(options.sloppy_tcp),
-            reuse_mode: 3,
+            reuse_states: reuse_states(3),
             answer_echo: u64::from(options.answer_echo),
             hash_key: [0x0123_4567_89ab_cdef, 0x0f1e_2d3c_4b5a_6978],
             replies: u64::from(options.replies),

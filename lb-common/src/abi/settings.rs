@@ -26,9 +26,8 @@ pub struct Settings {
     pub replies: u64,
     /// Local addresses of full NAT: IPv4 ones in the lower half, IPv6 ones in the upper.
     pub locals: u64,
-    /// Which SYN on the ports of a connection that is over begins a new one: IPVS's `conn_reuse_mode`
-    /// ([`crate::algo::state::is_reuse`]).
-    pub reuse_mode: u64,
+    /// A bit for each state of a connection that a SYN on its ports ends and begins anew ([`crate::algo::state::reuse_states`]).
+    pub reuse_states: u64,
     /// Not 0: a template whose real has weight 0 is not followed (IPVS `expire_quiescent_template`).
     pub expire_quiescent: u64,
     /// Zero: fills up to a power of two, which tables hold values of.

@@ -7,7 +7,7 @@
 //! A row of a table is one word with four bits a state, so that the datapath reads no memory for it.
 
 use super::{sctp_state, tcp_state};
-use crate::abi::connection::State;
+use crate::abi::connection::{STATES, State};
 use crate::abi::settings::sloppy;
 use crate::wire::transport::{SCTP, TCP};
 
@@ -54,10 +54,15 @@ pub const fn is_reuse(protocol: u8, state: State, event: u8) -> bool {
 
 /// Whether a connection in this state, for which [`is_reuse`] holds, is scheduled anew under IPVS's `conn_reuse_mode` `mode`: 0 never; 1 in
 /// TIME_WAIT, and SCTP's CLOSED; with 2 in it in FIN_WAIT and CLOSE, too.
-#[inline(always)]
-pub const fn may_reuse(state: State, mode: u64) -> bool {
+pub const fn may_reuse(state: State, mode: u32) -> bool {
     let is_over = matches!(state, State::TimeWait | State::SctpClosed);
     mode != 0 && (is_over || mode & 2 != 0)
+}
+
+/// The states for which [`may_reuse`] holds, a bit each.
+pub fn reuse_states(mode: u32) -> u64 {
+    let may = |bits: &u8| may_reuse(State::from_bits(*bits), mode);
+    (0..STATES as u8).filter(may).fold(0, |states, bits| states | 1 << bits)
 }
 
 /// Ends a connection at once and begins none: RST, ABORT.
@@ -167,6 +172,8 @@ mod tests {
         assert_eq!(allowed(State::SctpClosed), [false, true, true, true]);
         assert_eq!(allowed(State::FinWait), [false, false, true, true]);
         assert_eq!(allowed(State::Close), [false, false, true, true]);
+        assert_eq!(reuse_states(0), 0);
+        assert_eq!(reuse_states(1), 1 << State::TimeWait as u8 | 1 << State::SctpClosed as u8);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::connection::{STATES, State};
 use lb_common::abi::real::{Capacity, Real, disposition, method, option};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings, sloppy};
+use lb_common::algo::state::reuse_states;
 
 use super::companion::companions;
 use super::pool::pool;
@@ -154,7 +155,7 @@ fn settings(spec: &Spec, current: &Settings) -> Settings {
     Settings {
         sloppy: is_sloppy(director.sloppy_tcp, sloppy::TCP) | is_sloppy(director.sloppy_sctp, sloppy::SCTP),
         answer_echo: u64::from(director.answer_echo),
-        reuse_mode: u64::from(director.conn_reuse_mode),
+        reuse_states: reuse_states(director.conn_reuse_mode),
         expire_quiescent: u64::from(director.expire_quiescent_template),
         timeouts,
         ..*current

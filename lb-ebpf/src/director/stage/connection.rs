@@ -86,7 +86,7 @@ fn advance<F: Family>(
         // Nobody but a forger has source port 0.
         return Err(Verdict::PortZero);
     }
-    if state::is_reuse(protocol, state, event) && state::may_reuse(state, settings::get().reuse_mode) {
+    if state::is_reuse(protocol, state, event) && settings::get().reuse_states >> state as u8 & 1 != 0 {
         release::<F>(found);
         return Ok(None);
     }
@@ -98,7 +98,8 @@ fn advance<F: Family>(
             release::<F>(found);
             return Ok(None);
         }
-        if disposition != disposition::DRAIN && disposition != disposition::KEEP {
+        const { assert!(disposition::DRAIN < disposition::KEEP) };
+        if disposition < disposition::DRAIN {
             return Err(refusal(disposition));
         }
     }
@@ -188,8 +189,18 @@ pub(crate) fn release<F: Family>(found: &Found<SlotOf<F>>) {
 /// Takes a connection that left the table out of its real's counts.
 #[inline(always)]
 pub(crate) fn settle(meta: Meta) {
+    xvs_settle(meta.0);
+}
+
+/// [`settle`] out of line: it comes up at many places, and the verifier would walk its branches at each.
+#[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_settle(meta: u64) -> u32 {
+    let meta = Meta(meta);
     let unit = table::unit(meta.state());
     if unit != 0 {
         reals::end_load(meta.real(), unit);
     }
+    0
 }

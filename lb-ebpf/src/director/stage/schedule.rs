@@ -153,12 +153,12 @@ fn begin<F: Family>(key: F::Key, mark: u64, target: Target, opening: u64) -> u32
         return real;
     }
     if protocol == UDP && config.flags & service::flag::ONE_PACKET != 0 {
-        count(target.service(), real);
+        count(config.group, real);
         return real;
     }
     let state = state::next(protocol, Direction::InputOnly, State::None, event);
     if F::enter(F::marked(key, mark), Meta::new(target.service(), real, state, 0)) != 0 {
-        count(target.service(), real);
+        count(config.group, real);
         real
     } else if sched::is_stateless(config) {
         real

@@ -4,6 +4,7 @@
 use lb_common::abi::service::Target;
 use lb_common::abi::settings::inexact;
 use lb_common::wire::parse::Flow;
+use lb_ebpf::immediate::walked_last;
 
 use super::connection::Place;
 use crate::family::Family;
@@ -40,7 +41,9 @@ pub(crate) fn lookup_again<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
 fn look<F: Family>(flow: &Flow<F::Header>, shaped: impl Fn(&F::Header, u16, u8) -> Target) -> Option<Found> {
     let protocol = F::protocol(&flow.ip);
     let exact = F::service(&flow.ip, flow.transport.destination_port(), protocol);
-    if exact.is_some() {
+    // Not rare at all, but the verifier walks the other way first then: what follows with any mark is right with 0, too, and not
+    // walked again.
+    if walked_last(exact.is_some()) {
         return Some(Found { target: exact, mark: 0 });
     }
     // Most directors have no such service, and most other packets would pay for the look.
@@ -56,5 +59,7 @@ fn look<F: Family>(flow: &Flow<F::Header>, shaped: impl Fn(&F::Header, u16, u8) 
     if !target.is_some() {
         return None;
     }
-    Some(Found { target, mark: if target.is_many() { F::virtual_mark(&flow.ip) } else { 0 } })
+    // All bits of the mark or none, without a branch: each would be walked to the packet's end.
+    let is_many = 0u64.wrapping_sub(u64::from(target.is_many()));
+    Some(Found { target, mark: F::virtual_mark(&flow.ip) & is_many })
 }
