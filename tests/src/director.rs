@@ -20,8 +20,8 @@ use lb_common::abi::service::{Cursor, scheduler};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::tables::Table;
 use lb_common::abi::verdict::{Action, Verdict};
-use lb_common::algo::state::reuse_states;
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
+use lb_common::algo::state::reuse_states;
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
@@ -160,10 +160,9 @@ impl Director {
     pub fn service(&mut self, key: &str, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
         let key: ServiceKey = key.parse().expect("a service");
         self.tables.add_service(key).expect("a number");
-        for (real, _) in reals {
-            self.tables
-                .set_real(&key, endpoint(real).expect("an address"), real, &Capacity::default())
-                .expect("a number");
+        for (real, weight) in reals {
+            let capacity = Capacity { weight: *weight, last_weight: *weight, ..Capacity::default() };
+            self.tables.set_real(&key, endpoint(real).expect("an address"), real, &capacity).expect("a number");
         }
         let weights: Vec<_> =
             reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
@@ -269,6 +268,11 @@ impl Director {
     /// Runs one frame through the program and checks nothing: its action, and the frame afterwards.
     pub fn pass(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
         run(program(self.loaded.object()), frame, &[])
+    }
+
+    /// The tables as a daemon finds them that begins.
+    pub fn adopted(&self) -> Tables {
+        Tables::adopt(self.loaded.memory(), self.tables.geometry).expect("the tables are whole")
     }
 
     /// The cursor that this CPU has in a service.
