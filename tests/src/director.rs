@@ -270,6 +270,24 @@ impl Director {
         run(program(self.loaded.object()), frame, &[])
     }
 
+    /// Runs lists of frames at the same time, each on a CPU of its own. Returns the frames afterwards.
+    pub fn pass_at_once(&self, lists: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+        let program = self.loaded.objects().program(PROGRAM_DIRECTOR).expect("the director's program");
+        let program: &Xdp = program.try_into().expect("an XDP program");
+        let begin = std::sync::Barrier::new(lists.len());
+        let run_list = |cpu: usize, frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            Cpus::usable().move_to(cpu);
+            begin.wait();
+            frames.iter().map(|frame| run(program, frame, &[]).1).collect()
+        };
+        let run_list = &run_list;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                lists.iter().enumerate().map(|(cpu, frames)| scope.spawn(move || run_list(cpu, frames))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("it does not panic")).collect()
+        })
+    }
+
     /// The tables as a daemon finds them that begins.
     pub fn adopted(&self) -> Tables {
         Tables::adopt(self.loaded.memory(), self.tables.geometry).expect("the tables are whole")
@@ -502,8 +520,43 @@ pub fn possible_cpus() -> u32 {
 }
 
 fn stay_on_this_cpu() {
-    let cpu = nix::sched::sched_getcpu().expect("a CPU");
+    stay_on(nix::sched::sched_getcpu().expect("a CPU"));
+}
+
+fn stay_on(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu).expect("its number fits");
     sched_setaffinity(Pid::from_raw(0), &set).expect("the thread can be pinned");
+}
+
+/// Moves the thread from CPU to CPU.
+pub struct Cpus(Vec<usize>);
+
+impl Cpus {
+    /// Those that the process may use: of the whole process, since a director pins its thread.
+    pub fn usable() -> Self {
+        let allowed = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("the kernel's list of CPUs");
+        let numbers = allowed.trim().split(',').flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse().expect("a number")..=last.parse::<usize>().expect("a number")
+        });
+        let can = |cpu: &usize| {
+            let mut set = CpuSet::new();
+            set.set(*cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &set).is_ok()
+        };
+        let here = nix::sched::sched_getcpu().expect("a CPU");
+        let usable = numbers.filter(can).collect();
+        stay_on(here);
+        Self(usable)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Goes on with the thread on the CPU at this place.
+    pub fn move_to(&self, place: usize) {
+        stay_on(self.0[place]);
+    }
 }

@@ -3,6 +3,7 @@
 //!
 //! `XVS_TWIN_SEQUENCES` and `XVS_TWIN_SEED` choose how many sequences a scheduler gets (10 000) and where they begin; needs root.
 
+mod cpus;
 mod rings;
 
 use std::time::Instant;
