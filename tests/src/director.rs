@@ -307,18 +307,18 @@ impl Director {
         self.loaded.mapped(Table::Cursors).write(cpu * MAX_SERVICES + id, cursor);
     }
 
-    /// Forgets what lblc and lblcr have of a destination.
-    pub fn forget_destination(&self, group: u32, destination: u32) {
+    /// Forgets what lblc and lblcr have of these destinations.
+    pub fn forget_destinations(&self, group: u32, destinations: &[u32]) {
         let rows = self.loaded.mapped(Table::Remembered);
-        for row in of_destination(&rows, group, destination) {
+        for row in destinations.iter().flat_map(|destination| of_destination(&rows, group, *destination)) {
             row.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
     }
 
-    /// Makes what lblc and lblcr have of a destination so many ticks older.
-    pub fn age_destination(&self, group: u32, destination: u32, ticks: u32) {
+    /// Makes what lblc and lblcr have of these destinations so many ticks older.
+    pub fn age_destinations(&self, group: u32, destinations: &[u32], ticks: u32) {
         let rows = self.loaded.mapped(Table::Remembered);
-        for row in of_destination(&rows, group, destination) {
+        for row in destinations.iter().flat_map(|destination| of_destination(&rows, group, *destination)) {
             // The word of the last change of its reals.
             let changed = row[2].load(Ordering::Relaxed).wrapping_sub(u64::from(ticks)) & SEEN_MASK;
             row[2].store(changed, Ordering::Relaxed);

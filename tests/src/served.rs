@@ -292,11 +292,9 @@ impl Served {
         }
         self.list.clear();
         self.publish();
-        let group = self.director.tables.services()[&self.key].id;
-        for destination in 0..self.destinations {
-            self.director.forget_destination(group, self.destination(destination).to_bits());
-        }
-        // Twice: numbers and places rest for a second.
+        let (group, destinations) = self.remembered();
+        self.director.forget_destinations(group, &destinations);
+        // Numbers and places rest for a second.
         for _ in 0..3 {
             self.director.tables.settle(|_, _| false);
         }
@@ -306,10 +304,16 @@ impl Served {
 
     /// So many seconds pass for what is remembered of destinations.
     pub fn age_destinations(&mut self, seconds: u32) {
-        let group = self.director.tables.services()[&self.key].id;
-        for destination in 0..self.destinations {
-            self.director.age_destination(group, self.destination(destination).to_bits(), seconds);
-        }
+        let (group, destinations) = self.remembered();
+        self.director.age_destinations(group, &destinations, seconds);
         self.twin.now += seconds;
+    }
+
+    /// What rows of destinations go by: the service's number, and the addresses, if its scheduler has such rows.
+    fn remembered(&self) -> (u32, Vec<u32>) {
+        let has_rows = matches!(self.scheduler, scheduler::LBLC | scheduler::LBLCR);
+        let count = if has_rows { self.destinations } else { 0 };
+        let destinations = (0..count).map(|number| self.destination(number).to_bits()).collect();
+        (self.director.tables.services()[&self.key].id, destinations)
     }
 }

@@ -11,7 +11,7 @@ use crate::sched::plain::Plain;
 
 /// The multiplication by which the kernel hashes 32 bits, and of whose result it takes the upper eight.
 fn multiplied(value: u32) -> u32 {
-    ((u64::from(value) * 0x61c8_8647 & 0xffff_ffff) >> 24) as u32
+    (((u64::from(value) * 0x61c8_8647) & 0xffff_ffff) >> 24) as u32
 }
 
 proptest! {
