@@ -6,6 +6,10 @@ use super::*;
 use crate::abi::connection::SEEN_MASK;
 use crate::algo::ring::{RingMember, common_divisor, maglev, source_hash};
 
+mod hashed;
+mod models;
+mod same;
+
 /// A service in plain vectors; members are numbered by position.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fake {

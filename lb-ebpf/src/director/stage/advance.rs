@@ -67,8 +67,7 @@ fn advance<F: Family>(key: F::Key, service: u32, event: u64) -> Result<u32, Verd
             connection::release::<F>(&found);
             return Ok(BEGINS);
         }
-        const { assert!(disposition::DRAIN < disposition::KEEP) };
-        if disposition < disposition::DRAIN {
+        if !matches!(disposition, disposition::DRAIN | disposition::KEEP) {
             return Err(refusal(disposition));
         }
     }
