@@ -10,7 +10,7 @@
 //! health, neighbours --> signal ------------------------> reconcile --> [Op] --> dataplane --> maps
 //! ```
 //!
-//! `cli` never reads a map: it speaks to the daemon over the unix socket by `api::client`, as `curl` could.
+//! `cli` and `ipvsadm` never read a map: they speak to the daemon over the unix socket by `api::client`, as `curl` could.
 
 #![deny(unsafe_code)]
 

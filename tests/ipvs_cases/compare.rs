@@ -1,6 +1,6 @@
 //! What of a case is not as it was recorded.
 
-use crate::listing::{self, different, totals};
+use crate::listing::{self, Going, different, totals};
 use crate::play::{Outcome, Seen};
 use crate::recorded::{Answer, Case, Step};
 
@@ -23,14 +23,23 @@ pub(crate) struct Pair<'a> {
     pub(crate) recorded: Answer,
     /// Ours; `None` when nothing is known to ask for.
     pub(crate) ours: Option<&'a Answer>,
+    /// Connections about to go, where that matters.
+    pub(crate) going: &'a Going,
 }
 
 /// Everything of a case that was said by a command.
 pub(crate) fn pairs<'a>(case: &Case, seen: &'a Seen) -> Vec<Pair<'a>> {
+    static NONE: Going = Going::new();
     let mut pairs = Vec::new();
     for (n, ((line, recorded), ours)) in case.setup.iter().zip(&case.setup_results).zip(&seen.setup).enumerate() {
         let arguments = line.strip_prefix("ipvsadm").unwrap_or(line).to_owned();
-        pairs.push(Pair { what: format!("setup {}", n + 1), arguments, recorded: recorded.clone(), ours: Some(ours) });
+        pairs.push(Pair {
+            what: format!("setup {}", n + 1),
+            arguments,
+            recorded: recorded.clone(),
+            ours: Some(ours),
+            going: &NONE,
+        });
     }
     for (n, (step, outcome)) in case.steps.iter().zip(&seen.steps).enumerate() {
         let (arguments, recorded) = match step {
@@ -39,13 +48,19 @@ pub(crate) fn pairs<'a>(case: &Case, seen: &'a Seen) -> Vec<Pair<'a>> {
             _ => continue,
         };
         let Outcome::Answer(ours) = outcome else { continue };
-        pairs.push(Pair { what: format!("step {}", n + 1), arguments, recorded: recorded.clone(), ours: Some(ours) });
+        pairs.push(Pair {
+            what: format!("step {}", n + 1),
+            arguments,
+            recorded: recorded.clone(),
+            ours: Some(ours),
+            going: &NONE,
+        });
     }
     for (name, recorded) in &case.outputs {
         let recorded = Answer { rc: 0, stdout: recorded.clone(), stderr: String::new() };
         let arguments = listing::arguments(name, &recorded.stdout).unwrap_or_default();
         let ours = seen.outputs.get(name).and_then(Option::as_ref);
-        pairs.push(Pair { what: name.clone(), arguments, recorded, ours });
+        pairs.push(Pair { what: name.clone(), arguments, recorded, ours, going: &seen.going });
     }
     pairs
 }
@@ -81,7 +96,7 @@ pub(crate) fn compare(pair: &Pair<'_>, way: Way) -> Option<Finding> {
         return finding(listing::text(&said(&pair.recorded), &said(ours))?);
     }
     if way == Way::Recorded || !of_counts {
-        return finding(different(&pair.arguments, &pair.recorded.stdout, &ours.stdout)?);
+        return finding(different(&pair.arguments, &pair.recorded.stdout, &ours.stdout, pair.going)?);
     }
     // Who got how much was another's lot, or another kernel's.
     let has_counts = pair.arguments.contains("--stats") || pair.arguments.contains("--rate");
@@ -165,6 +180,7 @@ mod tests {
         Seen {
             setup: vec![answer(2, "", "no\n")],
             steps: words.iter().map(|word| Outcome::Word((*word).to_owned())).collect(),
+            going: Going::new(),
             outputs: listings.into_iter().map(|(name, answer)| (name.to_owned(), Some(answer))).collect(),
         }
     }

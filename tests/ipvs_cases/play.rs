@@ -16,7 +16,7 @@ use lb_lab::{Director, DirectorOptions, LabError, LabName, run};
 use lb_userspace::api::types::{RealState, ServiceView};
 
 use crate::client::Client;
-use crate::listing;
+use crate::listing::{self, Going};
 use crate::marks;
 use crate::network::{Network, PORTS, real_addresses};
 use crate::recorded::{Answer, Case, Mode, Step};
@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) steps: Vec<Outcome>,
     /// Listings by name; a name nobody knows has none.
     pub(crate) outputs: BTreeMap<String, Option<Answer>>,
+    /// Connections that were about to go when the listings began.
+    pub(crate) going: Going,
 }
 
 /// What came of a step.
@@ -128,7 +130,7 @@ struct Player<'a> {
 
 impl Player<'_> {
     fn play(&self) -> Result<Seen, String> {
-        let mut seen = Seen { setup: Vec::new(), steps: Vec::new(), outputs: BTreeMap::new() };
+        let mut seen = Seen { setup: Vec::new(), steps: Vec::new(), outputs: BTreeMap::new(), going: Going::new() };
         for line in &self.case.setup {
             let arguments = line.strip_prefix("ipvsadm").ok_or_else(|| format!("no line of ipvsadm: {line}"))?;
             seen.setup.push(self.ipvsadm(arguments, None)?);
@@ -140,6 +142,7 @@ impl Player<'_> {
             sleep(PAUSE);
         }
         sleep(Duration::from_secs_f64(self.case.stats_taken_after_s.unwrap_or(0.0)) + REST);
+        seen.going = listing::going(&self.ipvsadm("-Lnc", None)?.stdout);
         for (name, recorded) in &self.case.outputs {
             let arguments = listing::arguments(name, recorded);
             let answer = arguments.map(|arguments| self.ipvsadm(&arguments, None)).transpose()?;

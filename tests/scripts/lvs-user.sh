@@ -71,7 +71,18 @@ connections() {
 	ipvsadm -L -n --stats --exact | awk -v "service=$VIP:80" '$2 == service { print $3 }'
 }
 
+# Bytes a second of the first service. The estimators look every two seconds.
+rate() {
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		bytes=$(ipvsadm -L -n --rate --exact | awk -v "service=$VIP:80" '$2 == service { print $6 }')
+		[ "$bytes" = 0 ] || return 0
+		sleep 0.5
+	done
+	die "no rate"
+}
+
 count() {
+	rate
 	before=$(connections)
 	[ "$before" -ge 100 ] || die "$before connections are counted"
 	ipvsadm -L -n -c | grep -q " $VIP:80 " || die "no connection is listed"

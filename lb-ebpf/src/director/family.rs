@@ -3,7 +3,6 @@
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
 use lb_common::abi::reply::Ends;
 use lb_common::abi::service::{PROTOCOL_ANY, Target, key_v4, key_v6_tail};
-use lb_common::abi::settings::inexact;
 use lb_common::abi::shape::mask_64;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
@@ -20,7 +19,7 @@ use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
 use crate::maps::{connections, limits, services, settings};
-use crate::stage::{enter, schedule, shaped, template};
+use crate::stage::{advance, enter, inexact, schedule, template};
 
 /// An address family as the stages see it.
 pub(crate) trait Family: Sized {
@@ -56,6 +55,8 @@ pub(crate) trait Family: Sized {
     fn bucket_mask() -> u64;
     /// Begins a connection ([`crate::stage::schedule`]), out of line.
     fn begin(key: Self::Key, mark: u64, target: Target, opening: u64) -> u32;
+    /// Moves a known connection on, out of line ([`crate::stage::advance`]); `key` is the table's.
+    fn advance(key: Self::Key, service: u32, event: u64) -> u32;
     /// The real of a client's template, out of line ([`crate::stage::template`]); `key` is the template's.
     fn template(key: Self::Key, group: u32) -> u32;
     /// Enters a connection or a template, out of line ([`crate::stage::enter`]): service, real and state are `meta`'s. 1 if there was room.
@@ -86,8 +87,8 @@ pub(crate) trait Family: Sized {
     fn client_end(key: Self::Key) -> (Self::Address, u32);
     /// The address, as the schedulers take it: host order, IPv6 folded by XOR of its words.
     fn folded(address: Self::Address) -> u32;
-    /// The service at the packet's address by the shapes in use ([`lb_common::abi::shape`]): out of line.
-    fn shaped_service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
+    /// The service of any port, or of many addresses, that a packet without exact match is for: out of line.
+    fn inexact_service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
     /// Hash of an answer's ends.
     fn ends_hash(source: Self::Address, destination: Self::Address, ends: Ends) -> u64;
     /// The record is of answers with these addresses.
@@ -128,7 +129,7 @@ pub(crate) trait Family: Sized {
         if Self::service(ip, 0, PROTOCOL_ANY).is_some() {
             return true;
         }
-        settings::inexact() & inexact::SHAPES != 0 && Self::shaped_service(ip, 0, PROTOCOL_ANY).is_some()
+        settings::inexact() != 0 && Self::inexact_service(ip, 0, PROTOCOL_ANY).is_some()
     }
 }
 
@@ -241,8 +242,12 @@ impl Family for V4 {
         u32::from_be(address)
     }
     #[inline(always)]
-    fn shaped_service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
-        Target(shaped::xvs_shaped_v4(ip.destination, u32::from(port), u32::from(protocol)))
+    fn inexact_service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
+        Target(inexact::xvs_inexact_v4(ip.destination, u32::from(port), u32::from(protocol)))
+    }
+    #[inline(always)]
+    fn advance(KeyV4(key): KeyV4, service: u32, event: u64) -> u32 {
+        advance::xvs_advance_v4(key, service, event)
     }
     #[inline(always)]
     fn template(KeyV4(key): KeyV4, group: u32) -> u32 {
@@ -415,9 +420,13 @@ impl Family for V6 {
         u32::from_be((folded ^ (folded >> 32)) as u32)
     }
     #[inline(always)]
-    fn shaped_service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {
+    fn inexact_service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {
         let [upper, lower] = ip.destination;
-        Target(shaped::xvs_shaped_v6(upper, lower, u32::from(port), u32::from(protocol)))
+        Target(inexact::xvs_inexact_v6(upper, lower, u32::from(port), u32::from(protocol)))
+    }
+    #[inline(always)]
+    fn advance(key: KeyV6, service: u32, event: u64) -> u32 {
+        advance::xvs_advance_v6(key.0[0], key.0[1], key.0[2], service, event)
     }
     #[inline(always)]
     fn template(key: KeyV6, group: u32) -> u32 {

@@ -4,6 +4,7 @@
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::counts;
 use super::director::{Director, TICK};
 use super::held::LOOK;
 use super::rates;
@@ -41,7 +42,7 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut estimates = interval(rates::PERIOD);
     estimates.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    views::follow(&mut director);
+    counts::follow(&mut director);
     // Without a sender it never gives anything: the daemon goes on without.
     let mut early = director.early.take().unwrap_or_else(|| mpsc::channel(1).1);
     loop {
@@ -53,7 +54,7 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
             Ok(()) = next_hops.changed() => director.reconcile(),
             Ok(()) = health.changed() => director.reconcile(),
             _ = ticks.tick() => director.tick(),
-            _ = estimates.tick() => views::estimate(&mut director),
+            _ = estimates.tick() => counts::estimate(&mut director),
             Some(frames) = early.recv() => director.take(frames),
             _ = looks.tick(), if !director.held.is_empty() => director.send_on(),
         }
@@ -103,7 +104,7 @@ impl Engine for Handle {
     }
 
     async fn zero(&self, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
-        self.try_ask(move |director| views::zero(director, service)).await
+        self.try_ask(move |director| counts::zero(director, service)).await
     }
 
     async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {
@@ -115,10 +116,10 @@ impl Engine for Handle {
     }
 
     async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| views::followed(director, |director| director.apply(spec, if_revision))).await
+        self.try_ask(move |director| counts::followed(director, |director| director.apply(spec, if_revision))).await
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| views::followed(director, |director| director.edit(edits, if_revision))).await
+        self.try_ask(move |director| counts::followed(director, |director| director.edit(edits, if_revision))).await
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing it does at start or stop touches traffic: maps and links are pinned, and a signal ends the process, not the balancing.
 
+mod counts;
 mod director;
 mod engine;
 mod held;

@@ -15,6 +15,7 @@ mod decide;
 mod failure;
 mod flags;
 mod help;
+mod line;
 mod list;
 mod names;
 mod numbers;

@@ -15,7 +15,7 @@ use lb_common::wire::transport::UDP;
 use super::connection::Place;
 use super::tie::Occasion;
 use super::tunnel::Stand;
-use super::{nat, packet, shaped};
+use super::{inexact, nat, packet};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{counters, limits, pool, settings};
@@ -55,7 +55,7 @@ pub(crate) fn new_connection<F: Family>(
                 nat::tie(ctx, stand, Occasion::NEW)?;
             }
             if target.is_many() && !F::IS_V6 {
-                shaped::xvs_keep_virtual_v4(ctx, stand.0);
+                inexact::xvs_keep_virtual_v4(ctx, stand.0);
             }
             Ok(real)
         }

@@ -2,7 +2,6 @@
 //! address prefixes and ranges of ports.
 
 use lb_common::abi::service::Target;
-use lb_common::abi::settings::inexact;
 use lb_common::wire::parse::Flow;
 use lb_ebpf::immediate::walked_last;
 
@@ -28,7 +27,7 @@ impl Found {
 /// The service of a flow.
 #[inline(always)]
 pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
-    look::<F>(flow, F::shaped_service)
+    look::<F>(flow, F::inexact_service)
 }
 
 /// The same for functions that run for a packet whose service was looked up before.
@@ -38,23 +37,18 @@ pub(crate) fn lookup_again<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
 }
 
 #[inline(always)]
-fn look<F: Family>(flow: &Flow<F::Header>, shaped: impl Fn(&F::Header, u16, u8) -> Target) -> Option<Found> {
+fn look<F: Family>(flow: &Flow<F::Header>, inexact: impl Fn(&F::Header, u16, u8) -> Target) -> Option<Found> {
     let protocol = F::protocol(&flow.ip);
     let exact = F::service(&flow.ip, flow.transport.destination_port(), protocol);
-    // Not rare at all, but the verifier walks the other way first then: what follows with any mark is right with 0, too, and not
-    // walked again.
-    if walked_last(exact.is_some()) {
+    if exact.is_some() {
         return Some(Found { target: exact, mark: 0 });
     }
-    // Most directors have no such service, and most other packets would pay for the look.
-    let inexact = settings::inexact();
-    if inexact == 0 {
-        return None;
-    }
-    let target = if inexact & inexact::SHAPES != 0 {
-        shaped(&flow.ip, flow.transport.destination_port(), protocol)
+    // Most directors have no such service, and most other packets would pay for the look. Both ways lead to one question: an answer of
+    // its own to each would make the verifier walk what follows twice.
+    let target = if walked_last(settings::inexact() == 0) {
+        Target::NONE
     } else {
-        F::service(&flow.ip, 0, protocol)
+        inexact(&flow.ip, flow.transport.destination_port(), protocol)
     };
     if !target.is_some() {
         return None;

@@ -1,6 +1,9 @@
 //! What goes through and what is said of the rest, each as ipvsadm 1.31 itself answered.
 
-use super::super::names::FewNames;
+use super::super::{
+    command::{Change, Checksum, Forwarding, Server, Service, Tunnel},
+    names::FewNames,
+};
 use super::*;
 
 fn parsed(line: &str) -> Result<Command, Failure> {
@@ -366,7 +369,9 @@ fn the_synchronization_daemons_options_are_read_though_there_is_none() {
         ("--start-daemon master --sync-maxlen 70000", "illegal sync-maxlen specified"),
         ("--start-daemon master --mcast-group 1.2.3.4", "invalid IPv4 mcast-group `1.2.3.4'"),
         ("--start-daemon master --mcast-group bogus", "invalid IPv4 mcast-group `bogus'"),
+        ("--start-daemon master --mcast-group 239.255", "invalid IPv4 mcast-group `239.255'"),
         ("--start-daemon master --mcast-group ::1", "invalid IPv6 mcast-group `::1'"),
+        ("--start-daemon master --mcast-group a:b", "invalid IPv6 mcast-group `a:b'"),
     ] {
         said(2, text, &[line]);
     }

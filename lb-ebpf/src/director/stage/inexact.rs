@@ -1,20 +1,24 @@
-//! Service addresses that stand for many: prefixes, ranges of ports. One lookup for each shape in use, the most specific first. Out of
-//! line: packets with an exact match never come here.
+//! Services of any port, and those that stand for many addresses: prefixes, ranges of ports. One lookup for each shape in use, the most
+//! specific first. Out of line: packets with an exact match never come here.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::service::{Target, key_v4, key_v6_tail};
+use lb_common::abi::settings::inexact;
 use lb_common::abi::shape::{SHAPES, Shape, WHOLE_PORT, mask_64};
 
 use super::tunnel::Stand;
 use super::{connection, service};
 use crate::family::V4;
-use crate::maps::{connections, limits, services, shapes};
+use crate::maps::{connections, limits, services, settings, shapes};
 
 /// The service at an IPv4 address (raw), port (raw) and protocol: a [`Target`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_shaped_v4(address: u32, port: u32, protocol: u32) -> u64 {
+pub extern "C" fn xvs_inexact_v4(address: u32, port: u32, protocol: u32) -> u64 {
+    if settings::inexact() & inexact::SHAPES == 0 {
+        return kept(services::find_v4(key_v4(address, 0, protocol as u8)));
+    }
     search(false, |shape| {
         let mask = ((mask_64(shape.prefix() & 63) >> 32) as u32).to_be();
         let (port, tag) = port_of(shape, port as u16, 32, Shape::tag_v4);
@@ -25,7 +29,10 @@ pub extern "C" fn xvs_shaped_v4(address: u32, port: u32, protocol: u32) -> u64 {
 /// The same for IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_shaped_v6(upper: u64, lower: u64, port: u32, protocol: u32) -> u64 {
+pub extern "C" fn xvs_inexact_v6(upper: u64, lower: u64, port: u32, protocol: u32) -> u64 {
+    if settings::inexact() & inexact::SHAPES == 0 {
+        return kept(services::find_v6([upper, lower, key_v6_tail(0, protocol as u8)]));
+    }
     search(true, |shape| {
         let prefix = shape.prefix();
         let lower_bits = prefix.saturating_sub(64);
@@ -55,6 +62,12 @@ fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> u64 {
         found = find(shape);
         !found.is_some()
     });
+    kept(found)
+}
+
+/// What was found, kept for functions further down.
+#[inline(always)]
+fn kept(found: Target) -> u64 {
     limits::keep_target(found.0);
     found.0
 }
