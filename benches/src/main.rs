@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     );
     measure::stay_on_last_cpu()?;
     let repetitions = arguments.repetitions.max(1);
-    let rows = measure::run(&cases, repetitions)?;
+    let rows = if cases.is_empty() { Vec::new() } else { measure::run(&cases, repetitions)? };
     let openings = if is_opening { opening::run(repetitions)? } else { Vec::new() };
     print!("{}{}", report::table(&rows), report::ratios(&rows));
     print!("{}", report::openings(&openings));

@@ -20,6 +20,7 @@
 mod hashed;
 mod least;
 mod local;
+mod prefixes;
 mod turns;
 mod weighted;
 
