@@ -52,8 +52,11 @@ fn open(director: &mut Director, destination: IpAddr, port: u16) -> Option<Socke
     sent.real
 }
 
-/// Forty destinations of each family, and the number that each is folded to.
-fn destinations() -> [(IpAddr, u8, Vec<(IpAddr, u32)>); 2] {
+/// A prefix, its length, and destinations in it with the number that each is folded to.
+type Prefix = (IpAddr, u8, Vec<(IpAddr, u32)>);
+
+/// Forty destinations of each family.
+fn destinations() -> [Prefix; 2] {
     let v4 = (0..40u32).map(|n| 0x0a00_0000 + n * 5).map(|bits| (IpAddr::from(bits.to_be_bytes()), bits)).collect();
     let v6 = (0..40u32)
         .map(|n| {
