@@ -30,7 +30,7 @@ struct Budget {
 const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
-        verified: 828_000,
+        verified: 525_000,
         stack: 512,
         reason: "two families, each with up to two tags, seven extension headers, whole or a first fragment, and eight ways out; new \
                  connections, answers of the other family, later fragments, ICMP and messages once each, as global functions. Kernel \

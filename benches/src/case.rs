@@ -28,6 +28,8 @@ pub(crate) struct Case {
     program: &'static str,
     /// Scheduler of the service.
     pub(crate) scheduler: u8,
+    /// Number of its reals.
+    pub(crate) count: u32,
     /// UDP instead of TCP.
     is_udp: bool,
     /// Answers of the reals instead of packets of the clients.
@@ -36,6 +38,8 @@ pub(crate) struct Case {
     is_foreign: bool,
 }
 
+/// Name of the case of [`opening`].
+pub(crate) const OPEN: &str = "xvs-open";
 /// Flow counts that every hit is measured with: the first fits in L1, the second in L2, the third in nothing.
 const FLOWS: [u32; 3] = [1, 8192, 1 << 20];
 
@@ -56,6 +60,8 @@ impl Case {
             subject,
             program,
             scheduler,
+            // So that not all packets go to one line of the tables.
+            count: 16,
             is_udp: false,
             is_answer: false,
             is_foreign: false,
@@ -120,20 +126,25 @@ impl Case {
         }
     }
 
-    /// Its reals: 16, so that not all packets go to one line of the tables.
+    /// Its reals.
     pub(crate) fn reals(&self) -> Vec<Real> {
         let outer_v6 = self.method == "ip6ip6" || (!self.is_tunnel() && self.is_v6);
-        (1..=16)
-            .map(|number| {
-                let at = if outer_v6 { format!("[fd00::1:{number:x}]:80") } else { format!("10.0.1.{number}:80") };
+        (1..=self.count)
+            .map(|place| {
+                // The number makes MACs, which need not differ.
+                let (host, number) = (place + 256, place as u8);
+                let at = if outer_v6 {
+                    format!("[fd00::1:{place:x}]:80")
+                } else {
+                    format!("10.0.{}.{}:80", host >> 8, host & 255)
+                };
                 let real = match (self.is_tunnel(), outer_v6) {
                     (false, _) => direct(&at, number),
                     (true, false) => tunnel(&at, number, "172.16.0.1"),
                     (true, true) => tunnel(&at, number, "fd16::1"),
                 };
                 // Another port than the service's.
-                let other_port =
-                    || if outer_v6 { format!("[fd00::1:{number:x}]:8080") } else { format!("10.0.1.{number}:8080") };
+                let other_port = || at.replace(":80", ":8080");
                 match self.method {
                     "nat" => nat(&other_port(), number),
                     "fullnat" => full_nat(&other_port(), number, 0),
@@ -160,6 +171,11 @@ impl Case {
     pub(crate) fn measured_frame(&self) -> Vec<u8> {
         self.frame(if self.subject == Subject::New { SYN } else { ACK })
     }
+}
+
+/// New connections of a service with a thousand reals.
+pub(crate) fn opening() -> Case {
+    Case { count: 1000, ..Case::new(OPEN, "direct", "xvs", Subject::New, 8192) }
 }
 
 /// All cases, in the order of the table.

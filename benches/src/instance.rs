@@ -9,9 +9,9 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::connection::STATES;
 use lb_common::abi::real::Capacity;
-use lb_common::abi::service::scheduler::MH;
+use lb_common::abi::service::scheduler;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
-use lb_common::algo::ring::{RingMember, maglev};
+use lb_common::algo::ring::{RingMember, destination_hash, maglev, source_hash};
 use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
 use lb_userspace::dataplane::addresses::Address;
@@ -23,7 +23,7 @@ use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 
-use crate::case::{Case, Subject};
+use crate::case::{Case, OPEN, Subject};
 
 /// Packets that a run of a wrapped program takes.
 pub(crate) const PACKETS: u32 = 8;
@@ -43,7 +43,8 @@ impl Instance {
     /// Loads and fills what the case needs.
     pub(crate) fn new(case: &Case) -> anyhow::Result<Self> {
         // Twice as many places as flows: a load of one half at most.
-        let geometry = Geometry::for_connections(case.flows, 64, case.flows.min(1 << 21), possible_cpus())?;
+        let geometry =
+            Geometry::for_connections(case.flows, (case.count * 4).max(64), case.flows.min(1 << 21), possible_cpus())?;
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
@@ -119,16 +120,10 @@ impl Instance {
         let reals: Vec<_> =
             self.case.reals().into_iter().filter_map(|real| endpoint(&real).map(|at| (at, real))).collect();
         for (at, real) in &reals {
-            self.tables.set_real(&key, *at, real, &Capacity::default())?;
+            // More than none, so that lblc and lblcr stay with what they have.
+            self.tables.set_real(&key, *at, real, &Capacity { weight: 1, last_weight: 1, ..Capacity::default() })?;
         }
-        let ring_members: Vec<_> =
-            (1..).take(reals.len()).map(|n| RingMember { address: 0x0a00_0100 + n, port: 80, weight: 1 }).collect();
-        let ring = if self.case.scheduler == MH { maglev(&ring_members) } else { Vec::new() };
-        let members = reals.iter().map(|(at, _)| (*at, 1)).collect();
-        let addresses = Address::of_service(&key).into_iter().collect();
-        let pool =
-            Pool { scheduler: self.case.scheduler, members, ring, weight_start: 1, addresses, ..Pool::default() };
-        self.tables.set_pool(&key, pool)?;
+        self.publish(self.case.scheduler, reals.len())?;
         if self.case.subject == Subject::Known && self.case.program().starts_with("xvs") && self.case.method != "-" {
             let round = self.case.flows.div_ceil(PACKETS);
             for flags in [SYN, ACK] {
@@ -144,6 +139,38 @@ impl Instance {
                 self.case.flows
             );
         }
+        Ok(())
+    }
+
+    /// Makes the service schedule by this, over so many of its reals, of weights 1 to 5.
+    pub(crate) fn schedule_by(&mut self, scheduler: u8, reals: usize) -> anyhow::Result<()> {
+        self.empty()?;
+        self.publish(scheduler, reals)?;
+        // Places that were left are free after the second one.
+        for _ in 0..2 {
+            self.tables.settle(|_, _| true);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, scheduler: u8, reals: usize) -> anyhow::Result<()> {
+        let key = self.case.service().parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let is_varied = self.case.name == OPEN;
+        let weight = |place: usize| if is_varied { place as u32 % 5 + 1 } else { 1 };
+        let endpoints: Vec<_> = self.case.reals().iter().take(reals).filter_map(endpoint).collect();
+        let ring_members: Vec<_> = (1..)
+            .zip(0..reals)
+            .map(|(n, place)| RingMember { address: 0x0a00_0100 + n, port: 80, weight: weight(place) })
+            .collect();
+        let ring = match scheduler {
+            scheduler::MH => maglev(&ring_members),
+            scheduler::SH => source_hash(&ring_members),
+            scheduler::DH => destination_hash(&ring_members),
+            _ => Vec::new(),
+        };
+        let members = endpoints.iter().enumerate().map(|(place, at)| (*at, weight(place))).collect();
+        let addresses = Address::of_service(&key).into_iter().collect();
+        self.tables.set_pool(&key, Pool { scheduler, members, ring, weight_start: 1, addresses, ..Pool::default() })?;
         Ok(())
     }
 

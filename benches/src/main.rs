@@ -3,6 +3,7 @@
 mod case;
 mod instance;
 mod measure;
+mod opening;
 mod report;
 
 use std::path::PathBuf;
@@ -30,12 +31,19 @@ fn main() -> anyhow::Result<()> {
         .into_iter()
         .filter(|case| arguments.filter.as_ref().is_none_or(|part| case.title().contains(part)))
         .collect();
-    anyhow::ensure!(!cases.is_empty(), "no case has this in its name; `--filter v4` or `--filter baseline`, for one");
-    let rows = measure::run(&cases, arguments.repetitions.max(1))?;
-    print!("{}", report::table(&rows));
-    print!("{}", report::ratios(&rows));
+    let is_opening = arguments.filter.as_ref().is_none_or(|part| opening::case().title().contains(part));
+    anyhow::ensure!(
+        is_opening || !cases.is_empty(),
+        "no case has this in its name; `--filter v4` or `--filter baseline`, for one"
+    );
+    measure::stay_on_last_cpu()?;
+    let repetitions = arguments.repetitions.max(1);
+    let rows = if cases.is_empty() { Vec::new() } else { measure::run(&cases, repetitions)? };
+    let openings = if is_opening { opening::run(repetitions)? } else { Vec::new() };
+    print!("{}{}", report::table(&rows), report::ratios(&rows));
+    print!("{}", report::openings(&openings));
     if let Some(path) = arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows }))?;
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows, "openings": openings }))?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -24,7 +24,6 @@ pub(crate) struct Row {
 
 /// Measures the cases.
 pub(crate) fn run(cases: &[Case], repetitions: usize) -> anyhow::Result<Vec<Row>> {
-    stay_on_last_cpu()?;
     let mut instances = Vec::new();
     for case in cases {
         eprintln!("preparing {}", case.title());
@@ -60,13 +59,14 @@ pub(crate) fn run(cases: &[Case], repetitions: usize) -> anyhow::Result<Vec<Row>
     Ok(rows)
 }
 
-fn median(sorted: &[f64]) -> f64 {
+/// The middle of sorted figures.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
 /// The last CPU: the first ones take more of the machine's interrupts.
-fn stay_on_last_cpu() -> anyhow::Result<()> {
+pub(crate) fn stay_on_last_cpu() -> anyhow::Result<()> {
     let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
     let last = (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let mut set = CpuSet::new();

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::measure::Row;
+use crate::opening::Opening;
 
 /// All rows.
 pub(crate) fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
     let mut text = format!(
         "{:<20} {:<8} {:<6} {:>8} {:>8} {:>17} {:>6}\n",
         "case", "method", "family", "flows", "ns", "min..max", "insns"
@@ -18,6 +22,25 @@ pub(crate) fn table(rows: &[Row]) -> String {
             row.name, row.method, row.family, row.flows, row.ns, row.insns
         );
     }
+    text
+}
+
+/// The openings: a line for each scheduler, a column for each number of reals.
+pub(crate) fn openings(openings: &[Opening]) -> String {
+    let Some(first) = openings.first() else { return String::new() };
+    let columns = openings.iter().take_while(|opening| opening.scheduler == first.scheduler).count();
+    let mut text = String::from("new connection, ns (min..max)\nscheduler");
+    for opening in &openings[..columns] {
+        let _ = write!(text, " {:>26}", format!("{} reals", opening.reals));
+    }
+    for line in openings.chunks(columns) {
+        let _ = write!(text, "\n{:<9}", line[0].scheduler);
+        for opening in line {
+            let range = format!("{:.1} ({:.1}..{:.1})", opening.ns, opening.min, opening.max);
+            let _ = write!(text, " {range:>26}");
+        }
+    }
+    text.push('\n');
     text
 }
 

@@ -27,6 +27,7 @@ mod openings;
 mod parse;
 mod schedulers;
 mod sctp;
+mod sequences;
 mod services;
 mod table;
 mod specific;

@@ -5,23 +5,28 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::sys::SyscallError;
 use lb_common::abi::LAYOUT_VERSION;
-use lb_common::abi::connection::{STATES, State};
+use lb_common::abi::connection::{SEEN_MASK, STATES, State};
+use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_common::abi::real::{Capacity, Real, method};
-use lb_common::abi::service::scheduler;
+use lb_common::abi::remembered;
+use lb_common::abi::service::{Cursor, scheduler};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::tables::Table;
 use lb_common::abi::verdict::{Action, Verdict};
-use lb_common::algo::state::reuse_states;
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
+use lb_common::algo::state::reuse_states;
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
 use lb_userspace::dataplane::locals::LocalAddress;
+use lb_userspace::dataplane::mapped::Mapped;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 use lb_userspace::model::ServiceKey;
@@ -155,10 +160,9 @@ impl Director {
     pub fn service(&mut self, key: &str, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
         let key: ServiceKey = key.parse().expect("a service");
         self.tables.add_service(key).expect("a number");
-        for (real, _) in reals {
-            self.tables
-                .set_real(&key, endpoint(real).expect("an address"), real, &Capacity::default())
-                .expect("a number");
+        for (real, weight) in reals {
+            let capacity = Capacity { weight: *weight, last_weight: *weight, ..Capacity::default() };
+            self.tables.set_real(&key, endpoint(real).expect("an address"), real, &capacity).expect("a number");
         }
         let weights: Vec<_> =
             reals.iter().map(|(real, weight)| (endpoint(real).expect("an address"), *weight)).collect();
@@ -261,6 +265,66 @@ impl Director {
         }
     }
 
+    /// Runs one frame through the program and checks nothing: its action, and the frame afterwards.
+    pub fn pass(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+        run(program(self.loaded.object()), frame, &[])
+    }
+
+    /// Runs lists of frames at the same time, each on a CPU of its own. Returns the frames afterwards.
+    pub fn pass_at_once(&self, lists: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+        let program = self.loaded.objects().program(PROGRAM_DIRECTOR).expect("the director's program");
+        let program: &Xdp = program.try_into().expect("an XDP program");
+        let begin = std::sync::Barrier::new(lists.len());
+        let run_list = |cpu: usize, frames: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            Cpus::usable().move_to(cpu);
+            begin.wait();
+            frames.iter().map(|frame| run(program, frame, &[]).1).collect()
+        };
+        let run_list = &run_list;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                lists.iter().enumerate().map(|(cpu, frames)| scope.spawn(move || run_list(cpu, frames))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("it does not panic")).collect()
+        })
+    }
+
+    /// The tables as a daemon finds them that begins.
+    pub fn adopted(&self) -> Tables {
+        Tables::adopt(self.loaded.memory(), self.tables.geometry).expect("the tables are whole")
+    }
+
+    /// The cursor that this CPU has in a service.
+    pub fn cursor(&self, key: &ServiceKey) -> Cursor {
+        let cpu = nix::sched::sched_getcpu().expect("a CPU") as u32;
+        let id = self.tables.services()[key].id;
+        self.loaded.mapped(Table::Cursors).read(cpu * MAX_SERVICES + id).unwrap_or_default()
+    }
+
+    /// Writes it.
+    pub fn set_cursor(&self, key: &ServiceKey, cursor: &Cursor) {
+        let cpu = nix::sched::sched_getcpu().expect("a CPU") as u32;
+        let id = self.tables.services()[key].id;
+        self.loaded.mapped(Table::Cursors).write(cpu * MAX_SERVICES + id, cursor);
+    }
+
+    /// Forgets what lblc and lblcr have of these destinations.
+    pub fn forget_destinations(&self, group: u32, destinations: &[u32]) {
+        let rows = self.loaded.mapped(Table::Remembered);
+        for row in destinations.iter().flat_map(|destination| of_destination(&rows, group, *destination)) {
+            row.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+    }
+
+    /// Makes what lblc and lblcr have of these destinations so many ticks older.
+    pub fn age_destinations(&self, group: u32, destinations: &[u32], ticks: u32) {
+        let rows = self.loaded.mapped(Table::Remembered);
+        for row in destinations.iter().flat_map(|destination| of_destination(&rows, group, *destination)) {
+            // The word of the last change of its reals.
+            let changed = row[2].load(Ordering::Relaxed).wrapping_sub(u64::from(ticks)) & SEEN_MASK;
+            row[2].store(changed, Ordering::Relaxed);
+        }
+    }
+
     fn judge(&mut self, input: &[u8], action: u32, frame: Vec<u8>, before: &Counts) -> Sent {
         let after = self.counts();
         let counted: Vec<Verdict> = before
@@ -350,6 +414,14 @@ impl Director {
     pub fn info(&mut self) -> aya::programs::ProgramInfo {
         program(self.loaded.object()).info().expect("program information")
     }
+}
+
+/// The rows of a destination: one, or none.
+fn of_destination(rows: &Mapped, group: u32, destination: u32) -> impl Iterator<Item = &[AtomicU64]> {
+    let head = remembered::head(group, destination);
+    let first = remembered::first(head);
+    let ways = (first..first + remembered::WAYS).map(|row| rows.value(row));
+    ways.filter(move |row| row[0].load(Ordering::Relaxed) == head)
 }
 
 fn changed<K: Ord + Copy>(before: &BTreeMap<K, Sum>, after: &BTreeMap<K, Sum>) -> Option<(K, Sum)> {
@@ -448,8 +520,43 @@ pub fn possible_cpus() -> u32 {
 }
 
 fn stay_on_this_cpu() {
-    let cpu = nix::sched::sched_getcpu().expect("a CPU");
+    stay_on(nix::sched::sched_getcpu().expect("a CPU"));
+}
+
+fn stay_on(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu).expect("its number fits");
     sched_setaffinity(Pid::from_raw(0), &set).expect("the thread can be pinned");
+}
+
+/// Moves the thread from CPU to CPU.
+pub struct Cpus(Vec<usize>);
+
+impl Cpus {
+    /// Those that the process may use: of the whole process, since a director pins its thread.
+    pub fn usable() -> Self {
+        let allowed = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("the kernel's list of CPUs");
+        let numbers = allowed.trim().split(',').flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse().expect("a number")..=last.parse::<usize>().expect("a number")
+        });
+        let can = |cpu: &usize| {
+            let mut set = CpuSet::new();
+            set.set(*cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &set).is_ok()
+        };
+        let here = nix::sched::sched_getcpu().expect("a CPU");
+        let usable = numbers.filter(can).collect();
+        stay_on(here);
+        Self(usable)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Goes on with the thread on the CPU at this place.
+    pub fn move_to(&self, place: usize) {
+        stay_on(self.0[place]);
+    }
 }

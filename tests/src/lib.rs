@@ -9,6 +9,7 @@
 //! - [`reals`]: reals as rows write them.
 //! - `loaded`: the loaded program, handed on between directors.
 //! - [`row`]: one line of a table of cases.
+//! - [`served`]: a service's connections, one by one, with a twin of the program.
 //! - [`decap`]: the real server's program.
 //! - [`program`]: instructions and stack of a program.
 //!
@@ -25,4 +26,5 @@ pub mod portless;
 pub mod program;
 pub mod reals;
 pub mod row;
+pub mod served;
 pub mod translated;

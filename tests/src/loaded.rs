@@ -50,6 +50,17 @@ impl Loaded {
         &self.parts().memory
     }
 
+    /// One of them, mapped.
+    pub(crate) fn mapped(&self, table: Table) -> Mapped {
+        let parts = self.parts();
+        Mapped::of(parts.memory.map(table), parts.geometry.layout(table)).expect("a table can be mapped")
+    }
+
+    /// The object that it is from, to read.
+    pub(crate) fn objects(&self) -> &Ebpf {
+        &self.parts().object
+    }
+
     /// The object that it is from.
     pub(crate) fn object(&mut self) -> &mut Ebpf {
         &mut self.0.as_mut().expect("there until it is dropped").object

@@ -15,7 +15,7 @@ const BPF_LINKER: &str = "0.10.4";
 const KERNEL: (u32, u32) = (6, 1);
 
 /// A program and the Debian package it comes from.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("bpftool", "bpftool"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("nginx", "nginx-light"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
+    ("python3", "python3"),
     ("tcpdump", "tcpdump"),
     ("vsftpd", "vsftpd"),
     ("wrk", "wrk"),

@@ -263,6 +263,12 @@ impl Meta {
         difference == 0 || difference == UDP
     }
 
+    /// In a state that its packets do not change, closing and opening ones aside.
+    #[inline(always)]
+    pub const fn is_open(self) -> bool {
+        self.is_steady(self.last_seen())
+    }
+
     /// The same connection in `state`, seen at `now`.
     #[inline(always)]
     pub const fn with(self, state: State, now: u32) -> Self {
@@ -398,5 +404,6 @@ mod tests {
         }
         assert!(Meta::new(1, 2, State::Udp, 0x3f_ffff).is_steady(0x3f_ffff));
         assert!(!Meta::new(1, 2, State::Established, 7).is_steady(8) && !Meta::BUSY.is_steady(0));
+        assert!(Meta::new(1, 2, State::Established, 7).is_open() && !Meta::new(1, 2, State::SynRecv, 7).is_open());
     }
 }

@@ -1,7 +1,7 @@
 //! Locality-based least connection (`ip_vs_lblc.c`): a destination stays with its real, unless that one is overloaded while another has
 //! hardly anything to do; then, and for a new destination, as `wlc`.
 
-use super::{Client, Pool, wlc};
+use super::{Client, Pool, active, wlc};
 use crate::abi::service::{Config, Member};
 
 /// See the module.
@@ -33,13 +33,13 @@ pub fn pick<P: Pool>(config: &Config, pool: &P, client: Client) -> Option<Member
 /// It has more active connections than its weight, and some member has less than half of its own.
 #[inline(always)]
 pub(super) fn is_overloaded<P: Pool>(config: &Config, pool: &P, member: Member) -> bool {
-    if pool.load(member.number()).active() <= member.weight {
+    if active(config, pool.load(member.number())) <= u64::from(member.weight) {
         return false;
     }
     let mut is_some_idle = pool.zero();
     pool.scan(config.member_count, |index| {
         let Some(other) = pool.member(index) else { return false };
-        if u64::from(pool.load(other.number()).active()) * 2 < u64::from(other.weight) {
+        if active(config, pool.load(other.number())) * 2 < u64::from(other.weight) {
             is_some_idle = 1;
             return false;
         }

@@ -16,6 +16,8 @@ pub mod memory;
 pub mod mh;
 pub mod nq;
 pub mod ovf;
+#[cfg(any(test, feature = "user"))]
+pub mod plain;
 pub mod rr;
 pub mod sed;
 pub mod sh;

@@ -6,6 +6,10 @@ use super::*;
 use crate::abi::connection::SEEN_MASK;
 use crate::algo::ring::{RingMember, common_divisor, maglev, source_hash};
 
+mod hashed;
+mod models;
+mod same;
+
 /// A service in plain vectors; members are numbered by position.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fake {
@@ -99,7 +103,7 @@ fn sequence(scheduler: u8, weights: &[u32], length: usize) -> Vec<Option<u32>> {
     let fake = Fake { weights: weights.to_vec(), loads: vec![(0, 0); weights.len()], ring: vec![], ..Fake::default() };
     let config = config(scheduler, weights);
     let mut cursor = Cursor::default();
-    (0..length).map(|_| pick(&config, &fake, &mut cursor, NOBODY).map(|m| m.number())).collect()
+    (0..length).map(|_| pick(&config, &fake, &mut cursor, NOBODY).map(Member::number)).collect()
 }
 
 #[test]
@@ -194,7 +198,7 @@ proptest! {
 
         let lc = usable.iter().copied().min_by_key(|&i| (overhead(i), i)).map(|i| i as u32);
         let picked = pick(&config(scheduler::LC, &fake.weights), &fake, &mut Cursor::default(), NOBODY);
-        prop_assert_eq!(picked.map(|m| m.number()), lc);
+        prop_assert_eq!(picked.map(Member::number), lc);
 
         let mut wlc: Option<usize> = None;
         for &i in &usable {
@@ -203,7 +207,7 @@ proptest! {
             }
         }
         let picked = pick(&config(scheduler::WLC, &fake.weights), &fake, &mut Cursor::default(), NOBODY);
-        prop_assert_eq!(picked.map(|m| m.number()), wlc.map(|i| i as u32));
+        prop_assert_eq!(picked.map(Member::number), wlc.map(|i| i as u32));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
 use crate::maps::{connections, limits, services, settings};
-use crate::stage::{enter, inexact, schedule, template};
+use crate::stage::{advance, enter, inexact, schedule, template};
 
 /// An address family as the stages see it.
 pub(crate) trait Family: Sized {
@@ -55,6 +55,8 @@ pub(crate) trait Family: Sized {
     fn bucket_mask() -> u64;
     /// Begins a connection ([`crate::stage::schedule`]), out of line.
     fn begin(key: Self::Key, mark: u64, target: Target, opening: u64) -> u32;
+    /// Moves a known connection on, out of line ([`crate::stage::advance`]); `key` is the table's.
+    fn advance(key: Self::Key, service: u32, event: u64) -> u32;
     /// The real of a client's template, out of line ([`crate::stage::template`]); `key` is the template's.
     fn template(key: Self::Key, group: u32) -> u32;
     /// Enters a connection or a template, out of line ([`crate::stage::enter`]): service, real and state are `meta`'s. 1 if there was room.
@@ -244,6 +246,10 @@ impl Family for V4 {
         Target(inexact::xvs_inexact_v4(ip.destination, u32::from(port), u32::from(protocol)))
     }
     #[inline(always)]
+    fn advance(KeyV4(key): KeyV4, service: u32, event: u64) -> u32 {
+        advance::xvs_advance_v4(key, service, event)
+    }
+    #[inline(always)]
     fn template(KeyV4(key): KeyV4, group: u32) -> u32 {
         template::xvs_template_v4(key, group)
     }
@@ -417,6 +423,10 @@ impl Family for V6 {
     fn inexact_service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {
         let [upper, lower] = ip.destination;
         Target(inexact::xvs_inexact_v6(upper, lower, u32::from(port), u32::from(protocol)))
+    }
+    #[inline(always)]
+    fn advance(key: KeyV6, service: u32, event: u64) -> u32 {
+        advance::xvs_advance_v6(key.0[0], key.0[1], key.0[2], service, event)
     }
     #[inline(always)]
     fn template(key: KeyV6, group: u32) -> u32 {

@@ -596,6 +596,8 @@ impl Tables {
     /// Takes a real out of a service: its packets meet `disposition` until its connections are gone, then its number is free.
     pub fn remove_real(&mut self, key: &ServiceKey, endpoint: SocketAddr, disposition: u8) {
         if let Some(number) = self.services.get(key).and_then(|row| row.reals.get(&endpoint)) {
+            // lblc and lblcr ask for the weight of a real that they remember.
+            self.maps.capacities.write(*number, &Capacity { weight: 0, ..self.capacity(*number) });
             self.set_disposition(*number, disposition);
         }
     }

@@ -4,17 +4,18 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::real::{Load, disposition, method};
 use lb_common::abi::verdict::Verdict;
-use lb_common::algo::state::{self, Direction};
 use lb_common::algo::{hash, tcp_state};
 use lb_common::table::{self, Found, Slot};
 use lb_common::wire::parse::Flow;
+use lb_ebpf::immediate::masked;
 
-use super::nat;
 use super::tie::Occasion;
 use super::tunnel::Stand;
+use super::{advance, nat};
 use crate::family::{Family, SlotOf};
 use crate::maps::reals::{self, Chosen};
 use crate::maps::{limits, settings};
@@ -60,75 +61,36 @@ pub(crate) fn follow<F: Family>(
     let Some(found) = find(place) else { return Ok(None) };
     let now = settings::now();
     let real = Chosen::of(found.meta.real());
+    let changes_nothing = !tcp_state::is_turn(flow.transport.flags) && real.way.disposition() == disposition::FORWARD;
     // Nearly every packet: two comparisons instead of all of the below.
-    if found.meta.is_steady(now)
-        && !tcp_state::is_turn(flow.transport.flags)
-        && real.way.disposition() == disposition::FORWARD
-    {
+    if found.meta.is_steady(now) && changes_nothing {
         return Ok(Some(real));
     }
-    advance::<F>(ctx, flow, &found, real, now, stand)
-}
-
-/// What a packet changes that is not like the one before it.
-#[inline(always)]
-fn advance<F: Family>(
-    ctx: *mut xdp_md,
-    flow: &Flow<F::Header>,
-    found: &Found<SlotOf<F>>,
-    real: Chosen,
-    now: u32,
-    stand: Stand,
-) -> Result<Option<Chosen>, Verdict> {
-    let state = found.meta.state();
-    let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
-    if state.is_template() {
-        // Nobody but a forger has source port 0.
-        return Err(Verdict::PortZero);
-    }
-    if state::is_reuse(protocol, state, event) && settings::get().reuse_states >> state as u8 & 1 != 0 {
-        release::<F>(found);
-        return Ok(None);
-    }
-    let disposition = real.way.disposition();
-    if disposition != disposition::FORWARD {
-        // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
-        let begins_again = state::is_opening(protocol, event) && state as u8 != State::Established as u8;
-        if begins_again || disposition == disposition::RESCHEDULE {
-            release::<F>(found);
-            return Ok(None);
+    if found.meta.is_open() && changes_nothing {
+        // The first one of its second. A lost race leaves the stamp to the winner.
+        found.slot.exchange(found.meta, found.meta.seen(now));
+        if method::is_translated(real.entry.way().method()) {
+            nat::tie(ctx, stand, Occasion::first(found.meta.last_seen(), now, flow.transport.ports))?;
         }
-        const { assert!(disposition::DRAIN < disposition::KEEP) };
-        if disposition < disposition::DRAIN {
-            return Err(refusal(disposition));
+        return Ok(Some(real));
+    }
+    let event = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
+    match F::advance(place.key, place.service, event) {
+        advance::BEGINS => Ok(None),
+        number if number < advance::REAL => {
+            Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal))
+        }
+        number => {
+            if number & advance::TIE != 0 {
+                nat::tie(ctx, stand, Occasion::CHANGE)?;
+            }
+            Ok(Some(Chosen::of(number)))
         }
     }
-    let is_translated = method::is_translated(real.entry.way().method());
-    let next = if is_translated {
-        state::next(protocol, Direction::Input, state, event)
-    } else {
-        state::next(protocol, Direction::InputOnly, state, event)
-    };
-    let last_seen = found.meta.last_seen();
-    if next as u8 != state as u8 || last_seen != now {
-        update::<F>(found, state, next, now);
-    }
-    if is_translated {
-        let occasion = Occasion::known([state, next], event, [last_seen, now], flow.transport.ports);
-        nat::tie(ctx, stand, occasion)?;
-    }
-    Ok(Some(real))
 }
 
-/// Why a packet does not go to its real. The connection keeps its age, so that it expires.
-#[inline(always)]
-const fn refusal(disposition: u8) -> Verdict {
-    match disposition {
-        disposition::DROP => Verdict::RealDown,
-        disposition::UNRESOLVED => Verdict::RealUnresolved,
-        _ => Verdict::RealGone,
-    }
-}
+/// Above the event in what [`Family::advance`] is told of a packet: its protocol.
+pub(crate) const PROTOCOL_SHIFT: u32 = 8;
 
 /// A connection, and its number in the table.
 pub(crate) struct Located<S> {
@@ -158,7 +120,7 @@ pub(crate) fn locate<F: Family>(place: &Place<F>) -> Option<Located<SlotOf<F>>> 
 }
 
 #[inline(always)]
-fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
+pub(crate) fn find<F: Family>(place: &Place<F>) -> Option<Found<SlotOf<F>>> {
     if let Some(found) = table::find(place.first(), place.key, place.service) {
         return Some(found);
     }

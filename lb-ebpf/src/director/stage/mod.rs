@@ -12,6 +12,7 @@ use self::tunnel::Stand;
 use crate::family::Family;
 
 pub(crate) mod account;
+pub(crate) mod advance;
 pub(crate) mod aside;
 pub(crate) mod clamp;
 pub(crate) mod connection;

@@ -1,0 +1,97 @@
+//! What a packet does to its connection that is not like the one before it: opening, closing, aborting, or to a real that does not simply
+//! take it. Out of line: the verifier walks it once by itself, not once for each way through the parser.
+#![expect(unsafe_code, reason = "global functions need names of their own in the object")]
+
+use lb_common::abi::connection::{KeyV4, KeyV6, State};
+use lb_common::abi::real::{disposition, method};
+use lb_common::abi::verdict::Verdict;
+use lb_common::algo::state::{self, Direction};
+
+use super::connection::{self, PROTOCOL_SHIFT, Place};
+use super::tie::Occasion;
+use crate::family::{Family, V4, V6};
+use crate::maps::reals::Chosen;
+use crate::maps::settings;
+
+/// The packet begins a new connection: in the place of the one that it belonged to, which is gone.
+pub(crate) const BEGINS: u32 = u32::MAX;
+/// From here on what is returned is a real's number with this bit; below, a verdict's.
+pub(crate) const REAL: u32 = 1 << 24;
+/// Beside a real: the connection's tie has to be looked at.
+pub(crate) const TIE: u32 = 1 << 25;
+
+/// Moves an IPv4 connection on. `event` is the packet's, with its protocol above it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_advance_v4(key: u64, service: u32, event: u64) -> u32 {
+    run::<V4>(KeyV4(key), service, event)
+}
+
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xvs_advance_v6(upper: u64, lower: u64, ports: u64, service: u32, event: u64) -> u32 {
+    run::<V6>(KeyV6([upper, lower, ports]), service, event)
+}
+
+#[inline(always)]
+fn run<F: Family>(key: F::Key, service: u32, event: u64) -> u32 {
+    match advance::<F>(key, service, event) {
+        Ok(number) => number,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+#[inline(always)]
+fn advance<F: Family>(key: F::Key, service: u32, event: u64) -> Result<u32, Verdict> {
+    let place = Place::<F>::of(key, 0, service);
+    // Gone since the caller has seen it: the packet comes a moment later.
+    let Some(found) = connection::find(&place) else { return Ok(BEGINS) };
+    let now = settings::now();
+    let real = Chosen::of(found.meta.real());
+    let state = found.meta.state();
+    let (protocol, event) = ((event >> PROTOCOL_SHIFT) as u8, event as u8);
+    if state.is_template() {
+        // Nobody but a forger has source port 0.
+        return Err(Verdict::PortZero);
+    }
+    if state::is_reuse(protocol, state, event) && settings::get().reuse_states >> state as u8 & 1 != 0 {
+        connection::release::<F>(&found);
+        return Ok(BEGINS);
+    }
+    let disposition = real.way.disposition();
+    if disposition != disposition::FORWARD {
+        // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
+        let begins_again = state::is_opening(protocol, event) && !matches!(state, State::Established);
+        if begins_again || disposition == disposition::RESCHEDULE {
+            connection::release::<F>(&found);
+            return Ok(BEGINS);
+        }
+        if !matches!(disposition, disposition::DRAIN | disposition::KEEP) {
+            return Err(refusal(disposition));
+        }
+    }
+    let is_translated = method::is_translated(real.entry.way().method());
+    let next = if is_translated {
+        state::next(protocol, Direction::Input, state, event)
+    } else {
+        state::next(protocol, Direction::InputOnly, state, event)
+    };
+    let last_seen = found.meta.last_seen();
+    if next as u8 != state as u8 || last_seen != now {
+        connection::update::<F>(&found, state, next, now);
+    }
+    let (_, ports) = F::client_end(key);
+    let is_tied = is_translated && Occasion::known([state, next], event, [last_seen, now], ports).is_due();
+    Ok(found.meta.real() | REAL | if is_tied { TIE } else { 0 })
+}
+
+/// Why a packet does not go to its real. The connection keeps its age, so that it expires.
+#[inline(always)]
+const fn refusal(disposition: u8) -> Verdict {
+    match disposition {
+        disposition::DROP => Verdict::RealDown,
+        disposition::UNRESOLVED => Verdict::RealUnresolved,
+        _ => Verdict::RealGone,
+    }
+}
