@@ -123,9 +123,13 @@ fn prefixes_of_both_families_take_their_addresses_and_no_others() {
 
 #[test]
 fn a_range_takes_its_ports_and_no_others() {
-    for (range, first, last) in
-        [("1-65535", 1i32, 65535i32), ("80-80", 80, 80), ("79-81", 79, 81), ("1000-1999", 1000, 1999), ("32767-32769", 32767, 32769)]
-    {
+    for (range, first, last) in [
+        ("1-65535", 1i32, 65535i32),
+        ("80-80", 80, 80),
+        ("79-81", 79, 81),
+        ("1000-1999", 1000, 1999),
+        ("32767-32769", 32767, 32769),
+    ] {
         for at in ["10.0.0.100", "10.0.0.0/24", "[fd00::100]", "[fd00::/64]"] {
             let mut director = Director::default();
             director.apply(&mark(1, &[&format!("udp {at}:{range}")], "", 1));
@@ -225,7 +229,8 @@ fn packets_without_ports_to_a_prefix() {
         assert_eq!(director.send(&error).verdict, IcmpNoFlow);
         if !is_v6 {
             for port in 4000..4003 {
-                let first = make(client, vip).identification(port).udp(port, 56).payload(&[3; 40]).fragment_word(0x2000);
+                let first =
+                    make(client, vip).identification(port).udp(port, 56).payload(&[3; 40]).fragment_word(0x2000);
                 let later = make(client, vip).identification(port).raw(17, &[3; 24]).fragment_word(6);
                 assert_eq!(director.send(&later.build()).verdict, FragmentEarly);
                 let sent = director.send(&first.build());
@@ -243,14 +248,21 @@ fn packets_without_ports_to_a_prefix() {
 #[test]
 fn services_and_rules_side_by_side() {
     for is_v6 in [false, true] {
-        let a = |ip: &str, port: u16| if is_v6 { format!("[fd00::{ip}]:{port}") } else { format!("10.0.0.{ip}:{port}") };
+        let a =
+            |ip: &str, port: u16| if is_v6 { format!("[fd00::{ip}]:{port}") } else { format!("10.0.0.{ip}:{port}") };
         let service = |at: String, real: &str| {
             let real = if is_v6 { format!("fd00:7::{real}") } else { format!("10.7.0.{real}") };
             format!("[[service]]\naddress = \"{at}\"\n[[service.real]]\naddress = \"{real}\"\n")
         };
-        let (all, one) = if is_v6 { ("tcp [fd00::/64]", "tcp [fd00::10]:80-89") } else { ("tcp 10.0.0.0/24", "tcp 10.0.0.10:80-89") };
+        let (all, one) = if is_v6 {
+            ("tcp [fd00::/64]", "tcp [fd00::10]:80-89")
+        } else {
+            ("tcp 10.0.0.0/24", "tcp 10.0.0.10:80-89")
+        };
         let mut director = Director::default();
-        let text = [mark(1, &[all], "", 1), mark(2, &[one], "", 1), service(a("10", 85), "1"), service(a("10", 0), "2")].concat();
+        let text =
+            [mark(1, &[all], "", 1), mark(2, &[one], "", 1), service(a("10", 85), "1"), service(a("10", 0), "2")]
+                .concat();
         director.apply(&text);
         let mut service_of = |to: String| send(&mut director, "tcp", &to, 4000).service.unwrap().to_string();
         let marked = |n: u8| if is_v6 { format!("mark6://{n}") } else { format!("mark://{n}") };
@@ -271,7 +283,8 @@ fn a_rule_that_changes_its_mark_is_served_at_once() {
     for turn in [[1, 1, 1], [2, 2, 2], [1, 1, 1], [1, 2, 1], [2, 1, 2], [2, 2, 1]] {
         let text: String = [1, 2]
             .map(|number| {
-                let own: Vec<&str> = rules.iter().zip(turn).filter(|(_, of)| *of == number).map(|(rule, _)| *rule).collect();
+                let own: Vec<&str> =
+                    rules.iter().zip(turn).filter(|(_, of)| *of == number).map(|(rule, _)| *rule).collect();
                 mark(number, &own, "", 1)
             })
             .concat();

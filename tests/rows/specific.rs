@@ -72,7 +72,9 @@ fn model(spec: &Spec, is_tcp: bool, to: IpAddr, port: u16) -> Option<u32> {
         let has_port = rule.ports.is_none_or(|ports| (ports.first()..=ports.last()).contains(&port));
         rule.protocol == protocol && rule.covers(to) && has_port
     });
-    let width = |ports: Option<lb_userspace::model::PortRange>| ports.map_or((1 << 17, 0), |ports| (ports.count(), ports.first()));
+    let width = |ports: Option<lb_userspace::model::PortRange>| {
+        ports.map_or((1 << 17, 0), |ports| (ports.count(), ports.first()))
+    };
     matching.min_by_key(|rule| (255 - rule.prefix, width(rule.ports))).map(|rule| rule.mark)
 }
 
@@ -91,11 +93,20 @@ fn the_most_specific_rule_wins() {
             }
             for (index, (is_tcp, bits, port)) in probes.into_iter().enumerate() {
                 let to = address(is_v6, bits);
-                let packet = if is_v6 { Packet::v6(CLIENT6, &to.to_string()) } else { Packet::v4(CLIENT, &to.to_string()) };
+                let packet =
+                    if is_v6 { Packet::v6(CLIENT6, &to.to_string()) } else { Packet::v4(CLIENT, &to.to_string()) };
                 let from = 4000 + index as u16;
-                let sent = director.send(&if is_tcp { packet.tcp(from, port, SYN) } else { packet.udp(from, port) }.build());
+                let sent =
+                    director.send(&if is_tcp { packet.tcp(from, port, SYN) } else { packet.udp(from, port) }.build());
                 let expected = model(&spec, is_tcp, to, port);
-                prop_assert_eq!(sent.service.and_then(|key| key.mark()), expected, "to {} port {} of\n{}", to, port, text);
+                prop_assert_eq!(
+                    sent.service.and_then(|key| key.mark()),
+                    expected,
+                    "to {} port {} of\n{}",
+                    to,
+                    port,
+                    text
+                );
                 prop_assert_eq!(sent.verdict, if expected.is_some() { Verdict::Direct } else { Verdict::NotAService });
                 compared.set(compared.get() + 1);
             }

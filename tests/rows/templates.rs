@@ -157,7 +157,8 @@ fn a_real_that_is_out_is_not_followed_and_its_template_replaced() {
             director.change_real(&key(is_v6), first, |real| real.disposition = state);
             let other = [1, 2].map(|n| real(is_v6, n)).into_iter().find(|at| *at != first).unwrap();
             let pool = director.tables.services()[&key(is_v6)].pool.clone();
-            let members = pool.members.iter().map(|(at, weight)| (*at, if *at == first { 0 } else { *weight })).collect();
+            let members =
+                pool.members.iter().map(|(at, weight)| (*at, if *at == first { 0 } else { *weight })).collect();
             director.tables.set_pool(&key(is_v6), lb_userspace::dataplane::tables::Pool { members, ..pool }).unwrap();
             for port in [4001, 4002] {
                 assert_eq!(syn(&mut director, client(is_v6), port).real, Some(other), "disposition {state}");
@@ -273,7 +274,8 @@ fn persistence_comes_and_goes_at_run_time() {
     let mut director = Director::default();
     director.apply(&file(false, "", &["", ""]));
     let turns = |director: &mut Director, from: u16| {
-        let reals: std::collections::BTreeSet<_> = (from..from + 4).map(|port| syn(director, CLIENT, port).real).collect();
+        let reals: std::collections::BTreeSet<_> =
+            (from..from + 4).map(|port| syn(director, CLIENT, port).real).collect();
         reals.len()
     };
     assert_eq!(turns(&mut director, 4000), 2);

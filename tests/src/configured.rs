@@ -9,9 +9,9 @@ use lb_userspace::dataplane::addresses::fits;
 use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::connections::Sweep;
 use lb_userspace::dataplane::tables::Tables;
+use lb_userspace::model::Spec;
 use lb_userspace::model::parse::parse;
 use lb_userspace::model::validate::validate;
-use lb_userspace::model::{ServiceKey, Spec};
 use lb_userspace::reconcile;
 use lb_userspace::reconcile::effective::{Desired, Facts, effective, targets, timeouts};
 use lb_userspace::reconcile::plan::{Op, plan};
@@ -45,23 +45,16 @@ impl Director {
         let steps = plan(&desired, &self.tables);
         reconcile::apply(&mut self.tables, &steps).expect("there is room for every step");
         // What was left behind is free again: nobody reads it meanwhile.
-        self.settle(spec);
-        self.settle(spec);
+        for _ in 0..2 {
+            self.tables
+                .settle(|key, at| desired.services.get(key).is_some_and(|service| service.reals.contains_key(at)));
+        }
         true
     }
 
     /// What the daemon would do for a Spec now.
     pub fn steps_to(&self, spec: &Spec) -> Vec<Op> {
         plan(&desired(&self.tables, spec), &self.tables)
-    }
-
-    /// A second of the daemon without its sweep.
-    pub fn settle(&mut self, spec: &Spec) {
-        let is_wanted = |key: &ServiceKey, at: &SocketAddr| {
-            let service = spec.services.iter().find(|service| service.key == *key);
-            service.is_some_and(|service| service.reals.iter().any(|real| real.endpoint() == *at))
-        };
-        self.tables.settle(is_wanted);
     }
 
     /// The daemon's sweep, so many ticks after the latest packet.

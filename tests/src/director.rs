@@ -144,6 +144,11 @@ impl Director {
         director
     }
 
+    /// A new daemon: it knows what it finds in the tables.
+    pub fn restart(&mut self) {
+        self.tables = Tables::adopt(self.loaded.memory(), self.tables.geometry).expect("the tables are whole");
+    }
+
     /// Makes these the addresses and ports that full NAT sends new connections from.
     pub fn locals(&mut self, locals: &[(&str, &str)]) {
         let locals: Vec<_> = locals

@@ -78,8 +78,7 @@ pub struct DesiredReal {
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
     let rules = Rules::of(spec);
     let desired = |service: &ServiceSpec| desired_service(spec, service, &rules, facts, current);
-    let mut services: BTreeMap<_, _> =
-        spec.services.iter().map(|service| (service.key, desired(service))).collect();
+    let mut services: BTreeMap<_, _> = spec.services.iter().map(|service| (service.key, desired(service))).collect();
     services.extend(companions(spec, &services));
     let locals = locals(&spec.director, facts);
     let mut settings = settings(spec, current);
