@@ -132,7 +132,7 @@ fn killed_under_load_a_marks_clients_stay_at_their_reals() {
 /// What is exported and applied again is the same: nothing is left to change.
 #[test]
 fn an_export_keeps_thresholds_timeouts_checks_and_marks() {
-    stage::with("export", Plan::one_arm(2), |stage| {
+    stage::with("export", Plan::one_arm(3), |stage| {
         let (text, ..) = shop(stage, Family::V4, 77);
         let with = text
             .replacen("persistence =", "timeouts = { tcp = 33, udp = 44 }\non_real_down = \"drop\"\npersistence =", 1)
