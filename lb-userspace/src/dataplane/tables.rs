@@ -634,6 +634,9 @@ impl Tables {
                 self.keep_sum(row.id, *number);
             }
         }
+        if !free.is_empty() {
+            self.forget_reals(&free);
+        }
         for row in self.services.values_mut() {
             row.reals.retain(|_, number| !free.contains(number));
         }
