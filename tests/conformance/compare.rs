@@ -79,7 +79,7 @@ impl<'a> Side<'a> {
 
     fn role(&self, came: Ip<'_>, at: IpAddr) -> String {
         let of = |vip: &&Vip, flow: &Flow| {
-            vip.address.parse() == Ok(flow.vip.0)
+            vip.covers(flow.vip.0)
                 && [0, flow.vip.1].contains(&vip.port)
                 && vip.proto == if flow.protocol == 6 { "tcp" } else { "udp" }
         };

@@ -67,10 +67,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// Suites that are not run, and why.
-pub(crate) const NOT_RUN: &[(&str, &str)] =
-    &[("cidr_vip", "a virtual service has one address; prefixes are not served")];
-
 /// The difference that lists a case.
 pub(crate) fn listed(suite: &str, number: u32) -> Option<&'static Difference> {
     let names = |difference: &&Difference| {

@@ -8,11 +8,13 @@ use lb_common::abi::verdict::Action;
 use lb_tests::decap::Decap;
 use lb_tests::director::{Director, GUE, Options, code, through, tunnel};
 
-use crate::recorded::{Common, Recorded, Services, Suite, Vip};
+use crate::recorded::{Common, Recorded, Services, Suite};
 
 /// Bases of the peer's outer source without GUE, and the bits in which the client shows.
 const SOURCE_V4: (&str, [u8; 4]) = ("172.16.0.0", [0, 0, 0xff, 0xff]);
 const SOURCE_V6: (&str, [u8; 4]) = ("100::", [0xff; 4]);
+/// Suites that the peer was built with GUE for.
+const GUE_SUITES: [&str; 2] = ["base_gue", "cidr_vip"];
 /// Where frames were sent to, so the MAC that forwarded ones come from.
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0];
 
@@ -32,7 +34,7 @@ impl Ours {
             return Self::Decap(Box::new(decap(recorded)));
         }
         let services = services(recorded, suite).expect("the suite's services are recorded");
-        Self::Director(Box::new(director(common, services, name == "base_gue")))
+        Self::Director(Box::new(director(common, services, GUE_SUITES.contains(&name))))
     }
 
     /// What becomes of a frame: the kernel's action, our name for it, the frame afterwards.
@@ -75,16 +77,19 @@ fn decap(recorded: &Recorded) -> Decap {
 /// The peer begins connections with any TCP packet and answers pings, so ours is set to. `mh` with ports is its way to choose.
 fn director(common: &Common, services: &Services, is_gue: bool) -> Director {
     let mut director = Director::new(Options { sloppy_tcp: true, answer_echo: true, ..Options::default() });
-    for vip in services.vips.iter().chain(&services.empty) {
+    for (number, vip) in (1..).zip(services.vips.iter().chain(&services.empty)) {
         let reals: Vec<(Real, u32)> = vip.reals.iter().map(|at| (real(common, *at, vip.port, is_gue), 1)).collect();
-        director.service(&key(vip), scheduler::MH, flag::PORT, &reals);
+        let (address, prefix) = vip.prefix();
+        if vip.address.contains('/') {
+            let port = if vip.port == 0 { String::new() } else { format!(":{}", vip.port) };
+            let rule = format!("{} [{address}/{prefix}]{port}", vip.proto);
+            director.mark(number, &rule, scheduler::MH, flag::PORT, &reals);
+        } else {
+            let key = format!("{}://{}", vip.proto, SocketAddr::new(address, vip.port));
+            director.service(&key, scheduler::MH, flag::PORT, &reals);
+        }
     }
     director
-}
-
-fn key(vip: &Vip) -> String {
-    let address: IpAddr = vip.address.parse().expect("a service of one address");
-    format!("{}://{}", vip.proto, SocketAddr::new(address, vip.port))
 }
 
 /// The way to a real. Its MTU lets pass what the peer does: the peer's limit is for the frame that comes in.

@@ -64,6 +64,26 @@ pub(crate) struct Vip {
     pub(crate) reals: Vec<IpAddr>,
 }
 
+impl Vip {
+    /// First address, and bits of it that count.
+    pub(crate) fn prefix(&self) -> (IpAddr, u8) {
+        let (address, prefix) = self.address.split_once('/').unwrap_or((&self.address, ""));
+        let address: IpAddr = address.parse().expect("an address");
+        (address, prefix.parse().unwrap_or(if address.is_ipv4() { 32 } else { 128 }))
+    }
+
+    /// The address is one of the service's.
+    pub(crate) fn covers(&self, address: IpAddr) -> bool {
+        let (first, prefix) = self.prefix();
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+            IpAddr::V6(address) => (address.to_bits(), 128),
+        };
+        let ((first, width), (other, other_width)) = (bits(first), bits(address));
+        width == other_width && (first ^ other).checked_shr(width - u32::from(prefix)).unwrap_or(0) == 0
+    }
+}
+
 /// Frames that went through one fresh peer, in order.
 #[derive(Deserialize)]
 pub(crate) struct Suite {

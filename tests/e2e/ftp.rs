@@ -287,7 +287,7 @@ fn ftp_sessions_go_on_under_another_daemon() {
 }
 
 #[test]
-fn ftp_by_direct_routing_needs_a_service_of_any_port_that_goes_by_address() {
+fn ftp_by_direct_routing_needs_a_persistent_service_of_any_port() {
     stage::with("ftp-dr", Plan::one_arm(2), |stage| {
         let servers = FtpServer::on_all(stage);
         let mut services = String::new();
@@ -296,7 +296,8 @@ fn ftp_by_direct_routing_needs_a_service_of_any_port_that_goes_by_address() {
                 IpAddr::V4(vip) => vip.to_string(),
                 IpAddr::V6(vip) => format!("[{vip}]"),
             };
-            services += &format!("[[service]]\naddress = \"{vip}\"\nscheduler = \"sh\"\n");
+            services +=
+                &format!("[[service]]\naddress = \"{vip}\"\nscheduler = \"rr\"\npersistence = {{ timeout = 360 }}\n");
             services += &stage.reals(family, &[1, 1]);
         }
         stage.apply_and_wait(&services);

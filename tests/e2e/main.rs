@@ -28,12 +28,15 @@
 //! | `expiry` | connections are forgotten |
 //! | `edits` | changes under load: weights, reals, services |
 //! | `ipvsadm` | a script that speaks ipvsadm: create, edit, list, save, zero, flush, restore, with traffic before and after |
+//! | `persistence` | clients of a mark stay at their reals, over ports, addresses and a killed daemon; what an export keeps |
+//! | `concurrent` | hundreds of edits by several clients at once: each done or refused, never half |
 //! | `refusals` | bad input and bad surroundings: clear words, nothing touched |
 //! | `residue` | nothing stays behind |
 
 mod any_port;
 mod associations;
 mod capture;
+mod concurrent;
 mod counts;
 mod doctor;
 mod echo;
@@ -55,6 +58,7 @@ mod matrix;
 mod nat;
 mod neighbours;
 mod path_mtu;
+mod persistence;
 mod refusals;
 mod residue;
 mod restart;

@@ -5,6 +5,7 @@
 //! - `internal` by a table index: user space would have to write an index beyond its own tables, which it has no call for. A
 //!   forwarding method without meaning reaches it (`dispositions`).
 
+mod adoption;
 mod decap;
 mod direct;
 mod dispositions;
@@ -13,8 +14,10 @@ mod full_nat;
 mod helper;
 mod hostile;
 mod icmp;
+mod marks;
 mod miss;
 mod mtu;
+mod named_settings;
 mod nat;
 mod nat_options;
 mod nat_portless;
@@ -22,14 +25,18 @@ mod nat_refused;
 mod nat_sctp;
 mod nat_table;
 mod nat_tcp;
+mod one_packet;
 mod openings;
 mod parse;
 mod schedulers;
 mod sctp;
 mod sequences;
 mod services;
+mod specific;
 mod table;
 mod tcp;
+mod templates;
+mod thresholds;
 mod tunnels;
 mod udp;
 mod vlan;

@@ -180,11 +180,13 @@ fn local_end(end: SocketAddr, tables: &Tables) -> SocketAddr {
 }
 
 fn is_live(conversation: &Conversation, tables: &Tables) -> bool {
-    let Some(service) = tables.services().get(&conversation.service) else { return false };
+    let (numbers, mut is_live) = (tables.numbers(), false);
     let Ends { source, destination, .. } = conversation.client;
-    let mut is_live = false;
     tables.each_connection(|at| {
-        is_live |= at.client == source && at.port == destination.port() && at.meta.service() == service.id;
+        is_live |= at.client == source
+            && at.port == destination.port()
+            && numbers.get(&at.meta.service()) == Some(&conversation.service)
+            && at.virtual_.is_none_or(|(address, _)| address == destination.ip() || address.is_ipv6());
     });
     is_live
 }

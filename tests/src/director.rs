@@ -22,6 +22,7 @@ use lb_common::abi::tables::Table;
 use lb_common::abi::verdict::{Action, Verdict};
 use lb_common::algo::ring::{RingMember, maglev, source_hash};
 use lb_common::algo::state::reuse_states;
+use lb_common::wire::transport::{TCP, UDP};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
@@ -30,6 +31,7 @@ use lb_userspace::dataplane::mapped::Mapped;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 use lb_userspace::model::ServiceKey;
+use lb_userspace::model::mark::Destination;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -144,6 +146,11 @@ impl Director {
         director
     }
 
+    /// A new daemon: it knows what it finds in the tables.
+    pub fn restart(&mut self) {
+        self.tables = Tables::adopt(self.loaded.memory(), self.tables.geometry).expect("the tables are whole");
+    }
+
     /// Makes these the addresses and ports that full NAT sends new connections from.
     pub fn locals(&mut self, locals: &[(&str, &str)]) {
         let locals: Vec<_> = locals
@@ -160,6 +167,23 @@ impl Director {
     pub fn service(&mut self, key: &str, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
         let key: ServiceKey = key.parse().expect("a service");
         self.tables.add_service(key).expect("a number");
+        self.fill(key, scheduler, flags, reals)
+    }
+
+    /// The service of a mark with one rule (`tcp 10.0.0.0/24:80`), of one port or any.
+    pub fn mark(&mut self, mark: u32, rule: &str, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
+        let (protocol, destination) = rule.split_once(' ').expect("a protocol and a destination");
+        let Destination { address, prefix, ports } = destination.parse().expect("a destination");
+        let protocol = if protocol == "tcp" { TCP } else { UDP };
+        let port = ports.map_or(0, |ports| ports.first());
+        let key = ServiceKey::of_mark(mark, address.is_ipv6());
+        self.tables.add_service(key).expect("a number");
+        let addresses = vec![Address { prefix, ..Address::single(address, protocol, port) }];
+        self.tables.set_pool(&key, Pool { addresses, ..Pool::default() }).expect("room for the pool");
+        self.fill(key, scheduler, flags, reals)
+    }
+
+    fn fill(&mut self, key: ServiceKey, scheduler: u8, flags: u8, reals: &[(Real, u32)]) -> ServiceKey {
         for (real, weight) in reals {
             let capacity = Capacity { weight: *weight, last_weight: *weight, ..Capacity::default() };
             self.tables.set_real(&key, endpoint(real).expect("an address"), real, &capacity).expect("a number");
@@ -187,13 +211,15 @@ impl Director {
         let step = lb_common::algo::ring::common_divisor(members.iter().map(|(_, weight)| *weight)).max(1);
         let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(0);
         let weight_start = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        let known = || self.tables.services()[key].pool.addresses.clone();
+        let addresses = Address::of_service(key).map_or_else(known, |address| vec![address]);
         let pool = Pool {
             scheduler,
             flags,
             members: members.to_vec(),
             ring: ring.to_vec(),
             weight_start,
-            addresses: Address::of_service(key).into_iter().collect(),
+            addresses,
             ..Pool::default()
         };
         self.tables.set_pool(key, pool).expect("room for the pool");

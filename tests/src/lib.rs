@@ -3,6 +3,7 @@
 //! - [`packet`]: builds frames, with checksums of its own.
 //! - [`director`]: the director's program over tables of its own; every frame sent through it is checked against [`expect`].
 //! - [`expect`]: what a forwarded frame must look like, written from the RFCs without the code under test.
+//! - [`configured`]: the director brought to a configuration as the daemon does it.
 //! - [`conversation`], [`translated`]: the same for address translation, in both directions.
 //! - [`portless`]: the same for packets without ports of their own, later fragments and ICMP errors.
 //! - [`reals`]: reals as rows write them.
@@ -14,6 +15,7 @@
 //!
 //! Needs root (CAP_BPF and CAP_NET_ADMIN); nothing is attached or pinned, no interface is touched.
 
+pub mod configured;
 pub mod conversation;
 pub mod decap;
 pub mod director;

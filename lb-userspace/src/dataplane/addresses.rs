@@ -255,8 +255,12 @@ impl Addresses {
         Ok(())
     }
 
-    /// Takes a service's address away, and the VIP mark with the last of its IP address.
-    pub(crate) fn remove(&mut self, v4: &Mapped, v6: &Mapped, address: &Address) {
+    /// Takes a service's address away, and the VIP mark with the last of its IP address. `numbers` are the service's: an address that leads
+    /// to another one by now, as a rule that went from mark to mark, is that one's.
+    pub(crate) fn remove(&mut self, v4: &Mapped, v6: &Mapped, address: &Address, numbers: &BTreeSet<u32>) {
+        if self.placed.get(address).is_some_and(|target| !numbers.contains(&target.service())) {
+            return;
+        }
         let table = table_of(v4, v6, address.ip);
         self.clear(table, *address);
         let mark = address.mark();

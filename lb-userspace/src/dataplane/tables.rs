@@ -111,6 +111,15 @@ pub struct Tables {
     generation: u32,
 }
 
+// === impl ServiceRow ===
+
+impl ServiceRow {
+    /// Its own number and those of its addresses.
+    fn own_numbers(&self) -> BTreeSet<u32> {
+        std::iter::once(self.id).chain(self.numbers.values().copied()).collect()
+    }
+}
+
 // === impl Maps ===
 
 impl Maps {
@@ -343,8 +352,9 @@ impl Tables {
     /// Takes a service away: packets to it go to the kernel from now on. Its reals and number follow once no connection has them.
     pub fn remove_service(&mut self, key: &ServiceKey) {
         let Some(row) = self.services.remove(key) else { return };
+        let own = row.own_numbers();
         for address in &row.pool.addresses {
-            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address);
+            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address, &own);
         }
         self.write_shapes();
         self.set_settings(&self.settings());
@@ -419,7 +429,7 @@ impl Tables {
             let limited = if self.capacity(real).upper > 0 { Member::LIMITED } else { 0 };
             members.push(Member { real: real | limited, weight: *weight });
         }
-        let reals = row.reals.clone();
+        let (reals, own) = (row.reals.clone(), row.own_numbers());
         let numbers = self.numbers_for(key, &pool)?;
         let config = self.write_pool(key, id, &pool, &members)?;
         // Before the addresses, or packets would not look for them.
@@ -438,13 +448,14 @@ impl Tables {
             self.rest(old_config);
             if let Some(row) = self.services.get_mut(key) {
                 row.config = config;
-                row.numbers = numbers;
+                // Those that are to go lead to it until then.
+                row.numbers.extend(numbers);
             }
             return Err(error);
         }
         self.carry_cursors(id, old_config, &old_pool, &pool, |endpoint| reals.get(endpoint).copied());
         for address in old_pool.addresses.iter().filter(|address| !pool.addresses.contains(address)) {
-            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address);
+            self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address, &own);
         }
         self.write_shapes();
         self.set_settings(&self.settings());
@@ -636,6 +647,7 @@ impl Tables {
         }
         if !free.is_empty() {
             self.forget_reals(&free);
+            self.forget_templates(&free);
         }
         for row in self.services.values_mut() {
             row.reals.retain(|_, number| !free.contains(number));

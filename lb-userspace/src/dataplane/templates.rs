@@ -67,6 +67,23 @@ impl Tables {
         freed
     }
 
+    /// Frees the templates that lead to these reals. A real has no connections when its number becomes free, but it may have templates, and
+    /// the number's next owner is somebody else.
+    pub(super) fn forget_templates(&self, reals: &BTreeSet<u32>) {
+        for (table, entry) in [(&self.maps.connections_v4, 2), (&self.maps.connections_v6, 4)] {
+            for word in table.words().iter().skip(entry - 1).step_by(entry) {
+                let mut meta = Meta(word.load(Ordering::Acquire));
+                // A packet may stamp it meanwhile.
+                while meta.is_live() && meta.state().is_template() && reals.contains(&meta.real()) {
+                    if self.free(word, meta) {
+                        break;
+                    }
+                    meta = Meta(word.load(Ordering::Acquire));
+                }
+            }
+        }
+    }
+
     /// Number of templates that lead to each real.
     pub fn template_counts(&self) -> BTreeMap<u32, u64> {
         let mut counts = BTreeMap::new();

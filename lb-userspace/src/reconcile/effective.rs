@@ -13,6 +13,7 @@ use lb_common::algo::state::reuse_states;
 use super::companion::companions;
 use super::pool::pool;
 use super::rewrite::rewrite;
+use super::rules::Rules;
 use crate::api::types::RealState;
 use crate::dataplane::clock;
 use crate::dataplane::locals::LocalAddress;
@@ -78,8 +79,9 @@ pub const LOOKED_UP: &str = "its route and MAC are being looked up";
 
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
-    let mut services: BTreeMap<_, _> =
-        spec.services.iter().map(|service| (service.key, desired_service(spec, service, facts, current))).collect();
+    let rules = Rules::of(spec);
+    let desired = |service: &ServiceSpec| desired_service(spec, service, &rules, facts, current);
+    let mut services: BTreeMap<_, _> = spec.services.iter().map(|service| (service.key, desired(service))).collect();
     services.extend(companions(spec, &services));
     let locals = locals(&spec.director, facts);
     let mut settings = settings(spec, current);
@@ -165,14 +167,20 @@ fn settings(spec: &Spec, current: &Settings) -> Settings {
     }
 }
 
-fn desired_service(spec: &Spec, service: &ServiceSpec, facts: &Facts<'_>, current: &Settings) -> DesiredService {
+fn desired_service(
+    spec: &Spec,
+    service: &ServiceSpec,
+    rules: &Rules<'_>,
+    facts: &Facts<'_>,
+    current: &Settings,
+) -> DesiredService {
     let director = &spec.director;
     let reals: BTreeMap<_, _> =
         service.reals.iter().map(|real| (real.endpoint(), desired_real(director, service, real, facts))).collect();
     // IPVS forgets them with expire_nodest_conn, and the client is refused; the packet that begins anew is scheduled.
     let gives_away = service.on_real_down == OnRealDown::Reschedule || director.expire_nodest_conn;
     let removed_disposition = if gives_away { disposition::RESCHEDULE } else { disposition::GONE };
-    DesiredService { pool: pool(service, &reals, &spec.marks, current), reals, removed_disposition }
+    DesiredService { pool: pool(service, &reals, rules, current), reals, removed_disposition }
 }
 
 fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {

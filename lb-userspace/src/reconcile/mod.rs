@@ -10,6 +10,7 @@ pub mod effective;
 pub mod plan;
 mod pool;
 pub(crate) mod rewrite;
+mod rules;
 
 use crate::dataplane::DataplaneError;
 use crate::dataplane::tables::Tables;

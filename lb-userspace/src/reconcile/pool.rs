@@ -1,5 +1,4 @@
-//! What a service schedules by: members in IPVS's list order, the hash schedulers' ring, wrr's first weight, persistence, times, and the
-//! addresses it is found at.
+//! What a service schedules by: members in IPVS's list order, the hash schedulers' ring, wrr's first weight, persistence and times.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,18 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::limits::MH_SLOTS;
 use lb_common::abi::service::{RING_EMPTY, flag, scheduler};
 use lb_common::abi::settings::Settings;
-use lb_common::abi::shape;
 use lb_common::algo::ring::{self, RingMember};
 use lb_common::sched::wrr;
-use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::effective::DesiredReal;
+use super::rules::Rules;
 use crate::api::types::RealState;
-use crate::dataplane::addresses::Address;
 use crate::dataplane::clock;
 use crate::dataplane::tables::Pool;
-use crate::model::mark::width;
-use crate::model::{MarkRule, Netmask, Protocol, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec};
+use crate::model::{Netmask, Protocol, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec};
 
 /// FTP's port: the client's data connections go to others, so its templates are for all ports (`ip_vs_sched_persist`).
 const FTP: u16 = 21;
@@ -27,7 +23,7 @@ const FTP: u16 = 21;
 pub(super) fn pool(
     service: &ServiceSpec,
     reals: &BTreeMap<SocketAddr, DesiredReal>,
-    marks: &[MarkRule],
+    rules: &Rules<'_>,
     settings: &Settings,
 ) -> Pool {
     // IPVS puts each server that is added at the head of its list: the last one comes first.
@@ -72,7 +68,7 @@ pub(super) fn pool(
         }),
         persistence: service.persistence.map_or(0, |persistence| ticks(persistence.timeout)),
         timeouts: [own.tcp, own.tcp_fin, own.udp].map(|seconds| seconds.map_or(0, ticks)),
-        addresses: addresses(&service.key, marks),
+        addresses: rules.addresses(&service.key),
     }
 }
 
@@ -101,46 +97,6 @@ fn flags(service: &ServiceSpec) -> u8 {
         flags |= if is_set { flag } else { 0 };
     }
     flags
-}
-
-/// Where clients reach a service: its own address, or what the rules of its mark say.
-fn addresses(key: &ServiceKey, marks: &[MarkRule]) -> Vec<Address> {
-    if let Some(address) = Address::of_service(key) {
-        return vec![address];
-    }
-    let is_ours = |rule: &&MarkRule| rule.address.is_ipv4() == is_v4(key) && key.mark() == Some(rule.mark);
-    let mut addresses: Vec<Address> = marks.iter().filter(is_ours).flat_map(of_rule).collect();
-    addresses.sort_unstable();
-    addresses
-}
-
-/// The blocks of a rule.
-fn of_rule(rule: &MarkRule) -> Vec<Address> {
-    let Some(protocol) = number(rule.protocol) else { return Vec::new() };
-    let block = |(port, bits): (u16, u32)| Address {
-        ip: rule.address,
-        prefix: rule.prefix.min(width(rule.address)),
-        protocol,
-        port,
-        port_bits: bits as u8,
-    };
-    match rule.ports {
-        None => vec![block((0, 0))],
-        Some(ports) => {
-            let last = ports.first() + (ports.count() - 1) as u16;
-            shape::blocks(ports.first(), last).into_iter().map(block).collect()
-        }
-    }
-}
-
-/// A protocol's number; None for marks.
-fn number(protocol: Protocol) -> Option<u8> {
-    match protocol {
-        Protocol::Tcp => Some(TCP),
-        Protocol::Udp => Some(UDP),
-        Protocol::Sctp => Some(SCTP),
-        Protocol::Mark => None,
-    }
 }
 
 /// wrr's current weight after the reals were added one by one, as in IPVS (`ip_vs_wrr_dest_changed` for each).
