@@ -294,12 +294,24 @@ impl Served {
         self.publish();
         let (group, destinations) = self.remembered();
         self.director.forget_destinations(group, &destinations);
-        // Numbers and places rest for a second.
-        for _ in 0..3 {
-            self.director.tables.settle(|_, _| false);
-        }
+        self.settle();
         self.twin.forget();
         self.next_port = FIRST_PORT;
+    }
+
+    /// Numbers of servers that were removed are free again, once their connections are gone.
+    pub fn settle(&mut self) {
+        let numbers = |served: &Self| served.director.tables.services()[&served.key].reals.clone();
+        let before = numbers(self);
+        for _ in 0..3 {
+            let names = self.names();
+            let is_wanted = |_: &ServiceKey, at: &SocketAddr| names.iter().any(|name| endpoint(*name) == *at);
+            self.director.tables.settle(is_wanted);
+        }
+        let after = numbers(self);
+        for gone in before.values().filter(|number| !after.values().any(|kept| kept == *number)) {
+            self.twin.forget_real(*gone);
+        }
     }
 
     /// So many seconds pass for what is remembered of destinations.

@@ -108,6 +108,7 @@ fn sequence(served: &mut Served, subject: &Subject, dice: &mut Dice) {
             }
             82..84 => {
                 served.forget_ended();
+                served.settle();
             }
             84..91 if !names.is_empty() => served.weigh(dice.of(&names), dice.weight()),
             91..95 if !names.is_empty() => {

@@ -122,6 +122,15 @@ impl Plain {
         load.0 = load.0 & !Load::OVERLOADED | if is_overloaded { Load::OVERLOADED } else { 0 };
     }
 
+    /// Takes a real out of what is remembered of destinations, before its number is given to another.
+    pub fn forget_real(&mut self, real: u32) {
+        for row in self.rows.borrow_mut().iter_mut() {
+            let kept: Vec<u32> = row.reals[..row.len as usize].iter().copied().filter(|other| *other != real).collect();
+            row.reals[..kept.len()].copy_from_slice(&kept);
+            row.len = kept.len() as u32;
+        }
+    }
+
     /// Takes all connections and remembered destinations away.
     pub fn forget(&mut self) {
         self.loads.clear();

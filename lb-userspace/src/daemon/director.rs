@@ -31,12 +31,12 @@ use crate::dataplane::memory::from_pin;
 use crate::dataplane::pins::{Geometry, Pins};
 use crate::dataplane::tables::Tables;
 use crate::dataplane::{DataplaneError, cpus, objects};
-use crate::model::{HealthSpec, Probe, Spec, edit, validate};
+use crate::model::{HealthSpec, Probe, ServiceKey, Spec, edit, validate};
 use crate::reconcile::changes::changes;
-use crate::reconcile::effective::{Desired, Facts, check_id, effective, targets, timeouts};
+use crate::reconcile::effective::{Desired, Facts, LOOKED_UP, check_id, effective, targets, timeouts};
 use crate::reconcile::plan::{Op, numbers_needed, plan};
 use crate::signal::health::{self, CheckConfig, CheckId, CheckKind, Health};
-use crate::signal::neighbour::{self, NextHop, Target};
+use crate::signal::neighbour::{self, NextHop, Target, WAITING};
 
 /// Intent, facts and tables of a running director.
 pub(super) struct Director {
@@ -48,6 +48,8 @@ pub(super) struct Director {
     pub(super) warnings: Vec<String>,
     /// What the tables were last brought to.
     pub(super) desired: Desired,
+    /// Reals that the last change has brought.
+    fresh: Vec<(ServiceKey, SocketAddr)>,
     /// The tables could not follow for want of room; the next tick tries again.
     pub(super) is_behind: bool,
     pins: Pins,
@@ -114,6 +116,7 @@ impl Director {
             sweep: Sweep::default(),
             warnings,
             desired: Desired { services: BTreeMap::new(), settings, locals: Vec::new() },
+            fresh: Vec::new(),
             is_behind: false,
             pins,
             mode: options.mode,
@@ -174,6 +177,7 @@ impl Director {
             }
             self.saved = next;
         }
+        self.fresh = new_reals(&self.desired, &desired);
         self.execute(desired, &ops);
         self.detach_unnamed();
         self.follow();
@@ -229,6 +233,16 @@ impl Director {
         Ageing::of(&self.tables, timeouts(&self.saved.spec.director, &self.tables.settings()))
     }
 
+    /// Reals that the last change brought wait for their neighbours' answers. Packets that come before these would be refused; the
+    /// kernel's IPVS has the kernel queue them.
+    pub(super) fn awaits_neighbours(&self) -> bool {
+        self.fresh.iter().any(|(service, endpoint)| {
+            let real = self.desired.services.get(service).and_then(|service| service.reals.get(endpoint));
+            let reason = real.and_then(|real| real.reason.as_deref());
+            reason.is_some_and(|reason| reason.starts_with(WAITING) || reason == LOOKED_UP)
+        })
+    }
+
     /// What should be and the steps to it, with room for all of them.
     fn prepare(&self, spec: &Spec) -> Result<(Desired, Vec<Op>), EngineError> {
         let desired = self.join(spec);
@@ -245,7 +259,7 @@ impl Director {
         let pools = ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
         self.tables.has_room(pools).map_err(|what| EngineError::Conflict { what })?;
         let addresses = desired.services.values().flat_map(|service| &service.pool.addresses);
-        fits(addresses).map_err(|what| EngineError::Conflict { what })?;
+        fits(&addresses).map_err(|what| EngineError::Conflict { what })?;
         Ok((desired, ops))
     }
 
@@ -397,6 +411,16 @@ impl Director {
 
 /// How often [`Director::tick`] runs.
 pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// Reals of a new state that an old one does not have.
+fn new_reals(old: &Desired, new: &Desired) -> Vec<(ServiceKey, SocketAddr)> {
+    let is_known = |service: &ServiceKey, endpoint: &SocketAddr| {
+        old.services.get(service).is_some_and(|service| service.reals.contains_key(endpoint))
+    };
+    let all =
+        new.services.iter().flat_map(|(key, service)| service.reals.keys().map(move |endpoint| (*key, *endpoint)));
+    all.filter(|(service, endpoint)| !is_known(service, endpoint)).collect()
+}
 
 /// Ticks from one look at the remembered destinations to the next: IPVS's are a minute apart.
 const FORGETTING: u32 = 64;

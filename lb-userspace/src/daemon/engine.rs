@@ -1,8 +1,10 @@
 //! The director's task and the handle that the API holds: requests queue up and are answered one by one, so no change meets another
 //! half-way.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::counts;
 use super::director::{Director, TICK};
@@ -82,6 +84,21 @@ impl Handle {
     }
 }
 
+/// How long an answer waits for the neighbours of new reals, and how often it looks. On a local network they answer within some
+/// milliseconds; one that is dead is not worth more.
+const NEIGHBOURS: Duration = Duration::from_millis(250);
+const NEIGHBOURS_LOOK: Duration = Duration::from_millis(5);
+
+impl Handle {
+    /// Returns when the reals that were just added can take packets, so that whoever added them may send some, or after a while.
+    async fn settled(&self) {
+        let deadline = Instant::now() + NEIGHBOURS;
+        while Instant::now() < deadline && self.ask(|director| director.awaits_neighbours()).await == Some(true) {
+            sleep(NEIGHBOURS_LOOK).await;
+        }
+    }
+}
+
 impl Engine for Handle {
     async fn status(&self) -> StatusView {
         self.ask(|director| views::status(director)).await.unwrap_or_else(views::stopping)
@@ -116,10 +133,18 @@ impl Engine for Handle {
     }
 
     async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| counts::followed(director, |director| director.apply(spec, if_revision))).await
+        let job =
+            move |director: &mut Director| counts::followed(director, |director| director.apply(spec, if_revision));
+        let applied = self.try_ask(job).await?;
+        self.settled().await;
+        Ok(applied)
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        self.try_ask(move |director| counts::followed(director, |director| director.edit(edits, if_revision))).await
+        let job =
+            move |director: &mut Director| counts::followed(director, |director| director.edit(edits, if_revision));
+        let applied = self.try_ask(job).await?;
+        self.settled().await;
+        Ok(applied)
     }
 }

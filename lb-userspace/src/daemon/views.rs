@@ -19,7 +19,7 @@ use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::{ServiceRow, endpoint};
 use crate::model::spec::DEFAULT_TUNNEL_PORT;
-use crate::model::{Method, Protocol, ServiceKey};
+use crate::model::{Method, Protocol};
 use crate::reconcile::rewrite::{clamps_mss, growth, has_checksum};
 
 /// The daemon's state.

@@ -321,7 +321,7 @@ pub(crate) fn shapes_of<'a>(addresses: impl Iterator<Item = &'a Address>) -> BTr
 }
 
 /// Whether so many shapes are too many for the tables, and what to say then.
-pub fn fits<'a>(addresses: impl Iterator<Item = &'a Address> + Clone) -> Result<(), String> {
+pub fn fits<'a>(addresses: &(impl Iterator<Item = &'a Address> + Clone)) -> Result<(), String> {
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
         let count = shapes_of(addresses.clone().filter(|address| address.ip.is_ipv4() == is_v4)).len();
         if count > SHAPES {

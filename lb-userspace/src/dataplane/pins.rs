@@ -115,14 +115,13 @@ impl Geometry {
             Table::Messages => (MESSAGES_BYTES, self.cpu_places()),
             Table::ReplyIndex => (size_of::<reply::Bucket>(), self.reply_buckets),
             Table::Replies => (size_of::<reply::Record>(), self.reply_buckets * reply::WAYS as u32),
-            Table::TiesV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
+            Table::TiesV4 | Table::VirtualsV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
             Table::TiesV6 => (size_of::<u32>(), self.buckets_v6 * WAYS as u32),
             Table::Locals => (size_of::<reply::Local>(), 2 * reply::MAX_LOCALS),
             Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
             Table::Capacities => (size_of::<Capacity>(), self.reals),
             Table::Shapes => (size_of::<Shapes>(), 1),
             Table::Remembered => (size_of::<remembered::Row>(), remembered::ROWS),
-            Table::VirtualsV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
         }
     }
 

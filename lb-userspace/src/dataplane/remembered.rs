@@ -1,5 +1,6 @@
 //! Destinations that lblc and lblcr remember, from user space: they are forgotten a day after their last packet.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use lb_common::abi::connection::SEEN_MASK;
@@ -20,6 +21,24 @@ impl Tables {
             }
         }
         freed
+    }
+
+    /// Takes these reals out of all rows, before their numbers are given to others. A packet that changes a row at the same moment
+    /// may undo it, which costs its destination its best place and nothing else.
+    pub(super) fn forget_reals(&self, gone: &BTreeSet<u32>) {
+        for row in 0..ROWS {
+            let [head, _, _, len, reals @ ..] = self.maps.remembered.value(row) else { continue };
+            let had = len.load(Ordering::Relaxed).min(reals.len() as u64);
+            if head.load(Ordering::Acquire) <= BUSY || had == 0 {
+                continue;
+            }
+            let listed = reals.iter().take(had as usize).map(|real| real.load(Ordering::Relaxed));
+            let kept: Vec<u64> = listed.filter(|real| !gone.contains(&(*real as u32))).collect();
+            if kept.len() as u64 != had {
+                reals.iter().zip(&kept).for_each(|(word, real)| word.store(*real, Ordering::Relaxed));
+                len.store(kept.len() as u64, Ordering::Release);
+            }
+        }
     }
 
     /// Rows in use.

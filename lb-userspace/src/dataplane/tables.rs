@@ -647,6 +647,7 @@ impl Tables {
             }
         }
         if !free.is_empty() {
+            self.forget_reals(&free);
             self.forget_templates(&free);
         }
         for row in self.services.values_mut() {

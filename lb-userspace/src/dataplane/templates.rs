@@ -109,10 +109,15 @@ impl Tables {
     /// It is, or was, open both ways. Of UDP the director sees that where the answers come back through it.
     fn has_been_open(&self, connection: &Connection) -> bool {
         match connection.meta.state() {
-            State::Established | State::FinWait | State::TimeWait | State::CloseWait | State::LastAck => true,
-            State::SctpShutdownSent | State::SctpShutdownReceived | State::SctpShutdownAckSent => true,
-            State::Close => self.is_answered(connection.meta),
-            State::Udp => self.is_answered(connection.meta),
+            State::Established
+            | State::FinWait
+            | State::TimeWait
+            | State::CloseWait
+            | State::LastAck
+            | State::SctpShutdownSent
+            | State::SctpShutdownReceived
+            | State::SctpShutdownAckSent => true,
+            State::Close | State::Udp => self.is_answered(connection.meta),
             _ => false,
         }
     }

@@ -107,7 +107,7 @@ fn rule() -> impl Strategy<Value = MarkRule> {
 /// Persistence with a netmask for either family.
 fn persistence() -> impl Strategy<Value = [Persistence; 2]> {
     (validate::TIMEOUT_SECONDS, option::of(1..=128u8)).prop_map(|(timeout, bits)| {
-        let v4 = bits.map(|bits| Netmask::V4(Ipv4Addr::from_bits(u32::from(bits) << (bits % 25))));
+        let v4 = bits.map(|bits| Netmask::V4(Ipv4Addr::from_bits(u32::MAX << (bits % 32))));
         [v4, bits.map(Netmask::V6)].map(|netmask| Persistence { timeout, netmask })
     })
 }

@@ -48,6 +48,14 @@ impl Netmask {
         matches!((self, address), (Self::V4(_), IpAddr::V4(_)) | (Self::V6(_), IpAddr::V6(_)))
     }
 
+    /// Is it of leading bits alone?
+    pub fn is_contiguous(self) -> bool {
+        match self {
+            Self::V4(mask) => mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() == 32,
+            Self::V6(_) => true,
+        }
+    }
+
     /// Does it tell all clients from each other, as no netmask does?
     pub fn is_whole(self) -> bool {
         matches!(self, Self::V4(Ipv4Addr::BROADCAST) | Self::V6(128))

@@ -74,6 +74,9 @@ pub struct DesiredReal {
     pub interface: Option<String>,
 }
 
+/// Why a real takes nothing yet that nobody has looked at.
+pub const LOOKED_UP: &str = "its route and MAC are being looked up";
+
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
     let rules = Rules::of(spec);
@@ -207,7 +210,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
             {
                 (Some(value), None)
             }
-            _ => (None, Some("its route and MAC are being looked up".to_owned())),
+            _ => (None, Some(LOOKED_UP.to_owned())),
         },
     };
     let value = value.map(|value| Real { options: options(service, real, value.options), ..value });

@@ -11,6 +11,7 @@
 //! a=3 c+5  another weight for a; a new server c in front of the list
 //! b!       b is removed
 //! a<3/2    a takes no more from 3 connections on, until it has less than 2; without "/2" until it has less than 3/4
+//! settle   numbers of removed servers are free for others
 //! day      a day passes for what is remembered of destinations
 //! ```
 //!
@@ -86,6 +87,8 @@ impl<'a> Run<'a> {
             if word == "gone" {
                 // Only what is left has a place in the list of connections.
                 self.forget();
+            } else if word == "settle" {
+                self.served.settle();
             } else if word == "day" {
                 self.served.age_destinations(86_401);
             } else if let Some((what, names)) = word.split_once(':') {

@@ -126,6 +126,10 @@ impl Check<'_> {
             let message =
                 format!("{netmask} is not a netmask of {ours}, which service {} is; such as {example}", service.key);
             self.say(format!("{at}.netmask"), message);
+        } else if let Some(netmask) = netmask.filter(|netmask| !netmask.is_contiguous()) {
+            let message =
+                format!("{netmask} has holes: leading bits of a client's address count here, such as 255.255.255.0");
+            self.say(format!("{at}.netmask"), message);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::attempts::Key;
-use super::{Egress, NextHop, Target};
+use super::{Egress, NextHop, Target, WAITING};
 use crate::net::address::Address;
 use crate::net::link::Link;
 use crate::net::neighbour::{Neighbours, State};
@@ -89,7 +89,7 @@ pub(super) fn decide(
     // A gateway that is silent is another fault than a silent real server.
     let whom = route.gateway.map_or_else(String::new, |gateway| format!(" for gateway {gateway}"));
     let no_answer = || format!("no answer to {protocol}{whom} on {name}");
-    let waiting = || format!("waiting for an answer to {protocol}{whom} on {name}");
+    let waiting = || format!("{WAITING} to {protocol}{whom} on {name}");
     let reason = || if has_failed(key) { no_answer() } else { waiting() };
 
     let Some(neighbour) = facts.neighbours.get(&key) else {

@@ -64,6 +64,9 @@ pub struct Egress {
     pub mtu: u16,
 }
 
+/// How the reason begins while a neighbour has been asked and may still answer.
+pub const WAITING: &str = "waiting for an answer";
+
 /// Starts the resolver in this thread's network namespace. Needs a tokio runtime.
 ///
 /// The output is empty until the first listing is done; a target that is not in it has not been looked at yet.
