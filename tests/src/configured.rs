@@ -39,7 +39,7 @@ impl Director {
     /// Brings the tables to a Spec. False if its marks have more shapes than the tables hold; nothing was done then.
     pub fn try_apply(&mut self, spec: &Spec) -> bool {
         let desired = desired(&self.tables, spec);
-        if fits(desired.services.values().flat_map(|service| &service.pool.addresses)).is_err() {
+        if fits(&desired.services.values().flat_map(|service| &service.pool.addresses)).is_err() {
             return false;
         }
         let steps = plan(&desired, &self.tables);

@@ -111,7 +111,7 @@ mod tests {
             rules.addresses(&key).into_iter().map(move |address| (address, key))
         };
         let has = |address: &Address| {
-            let size = u32::from(u16::MAX) + 1 >> address.port_bits;
+            let size = (u32::from(u16::MAX) + 1) >> address.port_bits;
             (u32::from(address.port)..u32::from(address.port) + size).contains(&u32::from(port))
         };
         let all = spec.services.iter().flat_map(blocks).filter(|(address, _)| has(address));
