@@ -157,7 +157,8 @@ fn commands_that_cannot_be_done_change_nothing() {
             println!("{arguments:?}: {line}");
         }
         // What clap refuses has its own words.
-        for arguments in [&["real", "edit", key, "10.77.0.11", "--weight", "2147483648"][..], &["service", "add", "www:80"]]
+        for arguments in
+            [&["real", "edit", key, "10.77.0.11", "--weight", "2147483648"][..], &["service", "add", "www:80"]]
         {
             assert_eq!(stage.cluster.director().output(arguments).unwrap().status.code(), Some(2), "{arguments:?}");
         }

@@ -317,3 +317,49 @@ fn rules_come_and_go_at_run_time() {
     assert_eq!(send(&mut director, "tcp", "10.0.0.9:443", 4000).verdict, Direct);
     assert_eq!(director.steps_to(&spec(&mark(1, &both, "", 2))), []);
 }
+
+/// Full NAT to a real of the other family, from two addresses of a prefix.
+#[test]
+fn across_the_families_from_behind_a_prefix() {
+    for (rule, real, vips) in [
+        ("tcp 10.0.0.0/24:80", "fd00:1::1", ["10.0.0.5:80", "10.0.0.9:80"]),
+        ("tcp [fd00::1:0/112]:80", "10.1.1.1", ["[fd00::1:5]:80", "[fd00::1:9]:80"]),
+    ] {
+        let mut director = Director::new(Options { replies: false, ..Options::default() });
+        director.apply(&format!(
+            "[director]\nlocal_addresses = [\"10.9.9.9\", \"fd00:9::9\"]\n{}[[service.real]]\naddress = \"{real}\"\n",
+            mark(1, &[rule], "method = \"fullnat\"", 0)
+        ));
+        let sent: Vec<Sent> = vips.iter().map(|vip| send(&mut director, "tcp", vip, 4000)).collect();
+        for _ in 0..2 {
+            for (vip, sent) in vips.iter().zip(&sent) {
+                assert_eq!(sent.verdict, Nat, "{vip}");
+                let back = director.send(&answer(&sent.frame, SYN | ACK).build());
+                assert_eq!((back.verdict, ends(&back.frame).source), (Reply, vip.parse().unwrap()));
+                let again = director.send(&packet("tcp", vip.parse().unwrap(), 4000, ACK).build());
+                assert_eq!((again.is_new, ends(&again.frame)), (false, ends(&sent.frame)));
+            }
+        }
+    }
+}
+
+/// The sweep knows whose connection is whose behind a prefix, where the key in the table has the address mixed in.
+#[test]
+fn a_template_behind_a_prefix_lives_while_its_connections_do() {
+    for (rule, vip) in [("tcp 10.0.0.0/24", "10.0.0.7:80"), ("tcp [fd00::/64]", "[fd00::7]:80")] {
+        let text = mark(1, &[rule], "persistence = { timeout = 20 }", 2);
+        let spec = spec(&text);
+        let mut director = Director::default();
+        director.apply(&text);
+        let first = send(&mut director, "tcp", vip, 4000).real;
+        director.send(&packet("tcp", vip.parse().unwrap(), 4000, ACK).build());
+        for _ in 0..3 {
+            director.sweep(&spec, 100);
+            assert_eq!(director.connections().len(), 2, "{rule}: the connection has 900 seconds");
+        }
+        assert_eq!(send(&mut director, "tcp", vip, 4001).real, first);
+        director.sweep(&spec, 1100);
+        director.sweep(&spec, 100);
+        assert_eq!(director.connections(), [], "nothing holds it any more");
+    }
+}

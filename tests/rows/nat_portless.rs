@@ -28,6 +28,21 @@ fn director(is_full: bool, options: Options) -> Director {
     director
 }
 
+/// The same behind prefixes that the VIPs are part of.
+fn behind_prefixes(is_full: bool, options: Options) -> Director {
+    let mut director = Director::new(Options { locals: LOCALS, ..options });
+    let real = |at: &str, n| -> Real { if is_full { full_nat(at, n, 0) } else { nat(at, n) } };
+    for (protocol, n) in [("tcp", 1), ("udp", 2)] {
+        let [v4, v6] = ["10.0.0.0/24", "[fd00::/112]"].map(|prefix| format!("{protocol} {prefix}:80"));
+        director.mark(n, &v4, RR, 0, &[(real("10.0.1.1:8080", n as u8), 1)]);
+        director.mark(n, &v6, RR, 0, &[(real("[fd00::1:1]:8080", n as u8), 1)]);
+    }
+    director
+}
+
+/// Both.
+const DIRECTORS: [fn(bool, Options) -> Director; 2] = [director, behind_prefixes];
+
 fn to_vip(is_v6: bool) -> Packet {
     if is_v6 { Packet::v6(CLIENT6, VIP6) } else { Packet::v4(CLIENT, VIP) }
 }
@@ -54,9 +69,9 @@ fn later(packet: Packet, is_v6: bool, id: u16, offset: u16) -> Packet {
 
 #[test]
 fn fragments_of_both_directions() {
-    for is_full in [false, true] {
+    for (is_full, make) in [false, true].into_iter().flat_map(|is_full| DIRECTORS.map(|make| (is_full, make))) {
         for is_v6 in [false, true] {
-            let mut director = director(is_full, Options::default());
+            let mut director = make(is_full, Options::default());
             let mut send = |frame: Vec<u8>| director.send(&frame).verdict;
             for frame in [7, 8].map(|id| later(to_vip(is_v6), is_v6, id, 1408).build()) {
                 assert_eq!(send(frame), FragmentEarly);
@@ -204,8 +219,8 @@ fn again(frame: &[u8]) -> Packet {
 
 #[test]
 fn errors_of_both_directions() {
-    for is_full in [false, true] {
-        let mut director = director(is_full, Options::default());
+    for (is_full, make) in [false, true].into_iter().flat_map(|is_full| DIRECTORS.map(|make| (is_full, make))) {
+        let mut director = make(is_full, Options::default());
         for is_v6 in [false, true] {
             for packet in [to_vip(is_v6).tcp(4000, 80, SYN), to_vip(is_v6).udp(4000, 80)] {
                 let begun = director.send(&packet.build());
@@ -240,8 +255,8 @@ fn errors_of_both_directions() {
 /// Headers between the embedded IP header and the ports, and a checksum that was wrong before.
 #[test]
 fn what_is_inside_errors() {
-    for is_full in [false, true] {
-        let mut director = director(is_full, Options::default());
+    for (is_full, make) in [false, true].into_iter().flat_map(|is_full| DIRECTORS.map(|make| (is_full, make))) {
+        let mut director = make(is_full, Options::default());
         for is_v6 in [false, true] {
             let begun = director.send(&to_vip(is_v6).udp(4000, 80).build()).frame;
             let with = |packet: Packet| {

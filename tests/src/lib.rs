@@ -7,6 +7,7 @@
 //! - [`conversation`], [`translated`]: the same for address translation, in both directions.
 //! - [`portless`]: the same for packets without ports of their own, later fragments and ICMP errors.
 //! - [`reals`]: reals as rows write them.
+//! - `services`: services as rows make them.
 //! - `loaded`: the loaded program, handed on between directors.
 //! - [`row`]: one line of a table of cases.
 //! - [`served`]: a service's connections, one by one, with a twin of the program.
@@ -27,4 +28,5 @@ pub mod program;
 pub mod reals;
 pub mod row;
 pub mod served;
+mod services;
 pub mod translated;

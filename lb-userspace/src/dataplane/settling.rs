@@ -13,6 +13,7 @@ impl Tables {
     /// Once a second, after a sweep: frees places that were left and numbers that no connection has had for a second. `is_wanted` says
     /// whether a real is still configured.
     pub fn settle(&mut self, is_wanted: impl Fn(&ServiceKey, &SocketAddr) -> bool) {
+        self.relieve_idle();
         self.configs.settle();
         self.members.settle();
         self.rings.settle();
@@ -51,6 +52,17 @@ impl Tables {
             self.free_reals.insert(*number);
         }
         self.idle = idle.difference(&free).copied().collect();
+    }
+
+    /// A real without connections is never overloaded. Where its last one ended between another CPU's count and that one's word that this
+    /// was one too many, nothing would ever take the word back.
+    fn relieve_idle(&self) {
+        for number in self.services.values().flat_map(|row| row.reals.values()) {
+            let load = self.load(*number);
+            if load.is_overloaded() && load.total() == 0 {
+                self.maps.set_overloaded(*number, false);
+            }
+        }
     }
 
     /// Reals of services that were removed: which are idle, and which services have none left.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::real::{Capacity, Real, disposition};
 use lb_common::abi::settings::Settings;
@@ -182,14 +182,14 @@ fn numbers_of(op: &Op, observed: &impl Observed) -> usize {
     match op {
         Op::AddService(_) => 1,
         Op::SetPool { service, pool } if service.protocol == Protocol::Mark => {
-            let known = observed.services().get(service).map_or(0, |row| distinct(&row.pool));
-            distinct(pool).saturating_sub(known)
+            let known = observed.services().get(service).map_or_else(BTreeSet::new, |row| distinct(&row.pool));
+            distinct(pool).difference(&known).count()
         }
         _ => 0,
     }
 }
 
 /// Addresses of a pool that connections are told apart by.
-fn distinct(pool: &Pool) -> usize {
-    pool.addresses.iter().map(|address| (address.ip, address.prefix, address.protocol)).collect::<BTreeSet<_>>().len()
+fn distinct(pool: &Pool) -> BTreeSet<(IpAddr, u8, u8)> {
+    pool.addresses.iter().map(|address| (address.ip, address.prefix, address.protocol)).collect()
 }
