@@ -21,11 +21,11 @@ slopy_tcp = true
 udp = 0
 [[service]]
 address = \"10.77.0.100:80\"
-scheduler = \"sed\"
+scheduler = \"wlrr\"
 colour = \"red\"
 [[service.real]]
 address = \"10.77.0.11\"
-weight = 65536
+weight = 2147483648
 [[service.real]]
 address = \"10.77.0.11\"
 [[service.real]]
@@ -43,9 +43,9 @@ method = \"masq\"
 const PROBLEMS: [(usize, &str, &str); 12] = [
     (3, "director.slopy_tcp", "unknown key; did you mean sloppy_tcp?"),
     (5, "director.timeouts.udp", "0 is out of range"),
-    (8, "service[0].scheduler", "scheduler sed is not in this version"),
+    (8, "service[0].scheduler", "unknown scheduler \"wlrr\"; one of rr, wrr"),
     (9, "service[0].colour", "unknown key"),
-    (12, "service[0].real[0].weight", "65536 is out of range; from 0 to 65535"),
+    (12, "service[0].real[0].weight", "2147483648 is out of range; from 0 to 2147483647"),
     (14, "service[0].real[1].address", "real 10.77.0.11:80 is there already, as service[0].real[0] (line 10)"),
     (16, "service[0].real[2].address", "fd77::12 is IPv6 but service tcp://10.77.0.100:80 is IPv4"),
     (18, "service[0].real[3].address", "10.77.0.300"),
@@ -157,7 +157,8 @@ fn commands_that_cannot_be_done_change_nothing() {
             println!("{arguments:?}: {line}");
         }
         // What clap refuses has its own words.
-        for arguments in [&["real", "edit", key, "10.77.0.11", "--weight", "65536"][..], &["service", "add", "www:80"]]
+        for arguments in
+            [&["real", "edit", key, "10.77.0.11", "--weight", "2147483648"][..], &["service", "add", "www:80"]]
         {
             assert_eq!(stage.cluster.director().output(arguments).unwrap().status.code(), Some(2), "{arguments:?}");
         }

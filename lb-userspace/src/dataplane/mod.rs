@@ -2,12 +2,14 @@
 //!
 //! [`pins`] knows every bpffs path and checks what it finds there, [`memory`] makes or finds the tables' maps, [`placeholders`] writes
 //! their addresses into the program, [`loader`] loads and attaches it, [`mapped`] is the memory as user space sees it,
-//! [`tables`] keeps who has which number and writes values, [`connections`] lists and expires connections by their [`ageing`],
+//! [`tables`] keeps who has which number and writes values (`adoption` makes the rows from what is there, `pools` publishes what services
+//! schedule by, `settling` frees what was left), [`connections`] lists and expires connections by their [`ageing`],
 //! [`templates`] what persistence remembers, [`remembered`] what lblc and lblcr do, [`controls`] writes
 //! single ones for the FTP helper ([`flows`] finds them, `replies` ties them), [`counters`] sums.
 //! Nothing here decides what should be: that is `reconcile`.
 
 pub mod addresses;
+mod adoption;
 pub mod ageing;
 pub mod attach;
 pub mod clock;
@@ -23,9 +25,11 @@ pub mod memory;
 pub mod objects;
 pub mod pins;
 pub(crate) mod placeholders;
+mod pools;
 pub mod ranges;
 pub mod remembered;
 mod replies;
+mod settling;
 pub mod tables;
 pub mod templates;
 mod virtuals;
