@@ -136,6 +136,9 @@ pub(crate) trait Family: Sized {
 /// Entry of a family's connection table.
 pub(crate) type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
 
+/// Bits of an IPv6 key's last word that its mark may have: the ports are in the others.
+pub(crate) const MARK_V6: u64 = !0 << 32;
+
 /// IPv4.
 pub(crate) struct V4;
 /// IPv6.
@@ -395,12 +398,13 @@ impl Family for V6 {
     }
     #[inline(always)]
     fn marked(KeyV6([upper, lower, ports]): KeyV6, mark: u64) -> KeyV6 {
-        KeyV6([upper, lower, ports ^ mark << 32])
+        KeyV6([upper, lower, ports ^ mark])
     }
     #[inline(always)]
     fn virtual_mark(ip: &ipv6::Header) -> u64 {
         let [upper, lower] = ip.destination;
-        hash::flow_v6([upper, lower, 0], u32::from(ip.protocol), settings::hash_key()) >> 32
+        // Above the ports, where nothing else is.
+        hash::flow_v6([upper, lower, 0], u32::from(ip.protocol), settings::hash_key()) & MARK_V6
     }
     #[inline(always)]
     fn key_words(key: KeyV6, mark: u64) -> [u64; 3] {
@@ -500,7 +504,7 @@ impl Family for V6 {
     }
     #[inline(always)]
     fn begin(key: KeyV6, mark: u64, target: Target, opening: u64) -> u32 {
-        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2] | mark << 32, target.0, opening)
+        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2] | mark, target.0, opening)
     }
 }
 

@@ -16,7 +16,7 @@ use super::connection::Place;
 use super::tie::Occasion;
 use super::tunnel::Stand;
 use super::{inexact, nat, packet};
-use crate::family::{Family, V4, V6};
+use crate::family::{Family, MARK_V6, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{counters, limits, pool, settings};
 
@@ -116,7 +116,7 @@ pub extern "C" fn xvs_begin_v4(key: u64, mark: u64, target: u64, opening: u64) -
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_begin_v6(upper: u64, lower: u64, ports: u64, target: u64, opening: u64) -> u32 {
-    begin::<V6>(KeyV6([upper, lower, ports & 0xffff_ffff]), ports >> 32, Target(target), opening)
+    begin::<V6>(KeyV6([upper, lower, ports & !MARK_V6]), ports & MARK_V6, Target(target), opening)
 }
 
 /// The real that a hash scheduler has for the client.
