@@ -1,8 +1,7 @@
 //! How long connections are kept: the director's times, and what single services have instead.
 
-use std::collections::BTreeMap;
-
 use lb_common::abi::connection::{Meta, STATES, State};
+use lb_common::abi::limits::MAX_SERVICES;
 use lb_common::abi::service::flag;
 
 use super::tables::{ServiceRow, Tables};
@@ -11,14 +10,16 @@ use super::tables::{ServiceRow, Tables};
 #[derive(Debug, Clone, Default)]
 pub struct Ageing {
     director: [u32; STATES],
-    services: BTreeMap<u32, Service>,
-    /// Of each number that connections of these services have, the service's.
-    groups: BTreeMap<u32, u32>,
+    services: Vec<Service>,
+    /// For each number that connections may have the position of its service in `services` plus one, 0 for none; empty when no service
+    /// has ways of its own. A sweep asks for every connection in the tables.
+    positions: Vec<u16>,
 }
 
 /// What a service has of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
+    number: u32,
     timeouts: [u32; STATES],
     /// Its connections are made by templates.
     pub(super) is_persistent: bool,
@@ -45,14 +46,17 @@ impl Ageing {
                 timeouts[state as usize] = row.pool.persistence;
             }
             let service = Service {
+                number: row.id,
                 timeouts,
                 is_persistent: row.pool.flags & flag::PERSISTENT != 0,
                 netmask: row.pool.netmask,
                 is_any_port: row.pool.flags & flag::ANY_PORT != 0,
             };
-            ageing.services.insert(row.id, service);
-            ageing.groups.insert(row.id, row.id);
-            ageing.groups.extend(row.numbers.values().map(|number| (*number, row.id)));
+            ageing.services.push(service);
+            ageing.positions.resize(MAX_SERVICES as usize, 0);
+            for number in row.numbers.values().chain([&row.id]) {
+                ageing.positions[*number as usize % MAX_SERVICES as usize] = ageing.services.len() as u16;
+            }
         }
         ageing
     }
@@ -64,14 +68,15 @@ impl Ageing {
 
     /// Number and own ways of the service that a connection belongs to, if it has any.
     pub(super) fn service(&self, number: u32) -> Option<(u32, &Service)> {
-        let group = self.groups.get(&number)?;
-        Some((*group, self.services.get(group)?))
+        let position = usize::from(*self.positions.get(number as usize)?).checked_sub(1)?;
+        let service = self.services.get(position)?;
+        Some((service.number, service))
     }
 
     /// Ticks that a connection is kept.
     pub fn timeout(&self, meta: Meta) -> u32 {
-        let own = if self.groups.is_empty() { None } else { self.service(meta.service()) };
-        own.map_or(&self.director, |(_, service)| &service.timeouts)[meta.state_bits() as usize % STATES]
+        self.service(meta.service()).map_or(&self.director, |(_, service)| &service.timeouts)
+            [meta.state_bits() as usize % STATES]
     }
 
     /// No packet for longer.
