@@ -81,10 +81,6 @@ impl Memory for PoolOf<'_> {
     type Row = Row;
 
     #[inline(always)]
-    fn now(&self) -> u32 {
-        settings::now()
-    }
-    #[inline(always)]
     fn find(&self, destination: u32) -> Option<Row> {
         Row::find(head(self.0.group, destination))
     }

@@ -8,7 +8,6 @@ use lb_common::abi::real::{disposition, method};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::{checksum, hash};
 use lb_common::sched;
-use lb_common::table;
 use lb_common::wire::embedded::ERROR_HEADER;
 use lb_common::wire::parse::Flow;
 use lb_common::wire::transport::{ICMP, ICMPV6, is_icmp_error, is_icmpv6_error};
@@ -19,7 +18,7 @@ use lb_ebpf::packet::{Frame, Window};
 use super::error::{self, Error};
 use super::fragment::{xvs_fragment_v4, xvs_fragment_v6};
 use super::tunnel::Stand;
-use super::{packet, schedule, service};
+use super::{connection, packet, schedule, service};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{pool, settings};
@@ -175,10 +174,7 @@ fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32),
     let flow = error.flow;
     let service = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
     let (target, place) = (service.target, service.place::<F>(flow));
-    let found = match table::find(place.first(), place.key, place.service) {
-        Some(found) => Some(found),
-        None => table::find(place.second(), place.key, place.service),
-    };
+    let found = connection::find(&place);
     let number = match &found {
         Some(found) => found.meta.real(),
         // Without a connection the hash schedulers still say whose it is.

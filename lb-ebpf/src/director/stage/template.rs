@@ -4,7 +4,7 @@
 
 use lb_common::abi::connection::{KeyV4, KeyV6};
 use lb_common::abi::real::disposition;
-use lb_common::table::{self, Slot};
+use lb_common::table::Slot;
 
 use super::connection::{self, Place};
 use super::schedule::NO_REAL;
@@ -29,13 +29,7 @@ pub extern "C" fn xvs_template_v6(upper: u64, lower: u64, ports: u64, group: u32
 #[inline(always)]
 fn follow<F: Family>(key: F::Key, group: u32) -> u32 {
     let place = Place::<F>::of(key, 0, group);
-    let found = match table::find(place.first(), key, group) {
-        Some(found) => found,
-        None => match table::find(place.second(), key, group) {
-            Some(found) => found,
-            None => return NO_REAL,
-        },
-    };
+    let Some(found) = connection::find(&place) else { return NO_REAL };
     let real = found.meta.real();
     // As ip_vs_check_template: weight 0 holds its clients unless told otherwise, a real that is gone or down does not.
     let is_followed = match Chosen::of(real).way.disposition() {
