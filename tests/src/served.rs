@@ -8,7 +8,7 @@ use lb_common::abi::limits::MH_SLOTS;
 use lb_common::abi::real::{Capacity, disposition, option};
 use lb_common::abi::service::{Cursor, scheduler};
 use lb_common::abi::verdict::Action;
-use lb_common::algo::ring::{RingMember, destination_hash, maglev_of, source_hash};
+use lb_common::algo::ring::{RingMember, destination_hash, maglev_of, source_hash, wrr_steps};
 use lb_common::sched::Client;
 use lb_common::sched::plain::Plain;
 use lb_common::wire::transport::{TCP, UDP};
@@ -166,8 +166,7 @@ impl Served {
         }
         let members = self.list.iter().map(|server| (endpoint(server.name), server.capacity.weight)).collect();
         let ring = self.ring();
-        let heaviest = self.list.iter().map(|server| server.capacity.weight).max().unwrap_or(0);
-        let step = lb_common::algo::ring::common_divisor(self.list.iter().map(|server| server.capacity.weight)).max(1);
+        let (_, weight_start) = wrr_steps(self.list.iter().map(|server| server.capacity.weight));
         let protocol = if self.is_udp { UDP } else { TCP };
         let address = |number| Address::single(IpAddr::from(self.destination(number)), protocol, 80);
         let pool = Pool {
@@ -175,7 +174,7 @@ impl Served {
             flags: self.flags,
             members,
             ring: ring.clone(),
-            weight_start: if heaviest == 0 { 0 } else { heaviest - (step - 1) },
+            weight_start,
             addresses: (0..self.destinations).map(address).collect(),
             ..Pool::default()
         };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lb_common::abi::real::{Capacity, Real};
 use lb_common::abi::service::scheduler;
-use lb_common::algo::ring::{RingMember, maglev, source_hash};
+use lb_common::algo::ring::{RingMember, maglev, source_hash, wrr_steps};
 use lb_common::wire::transport::{TCP, UDP};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::tables::{Pool, endpoint};
@@ -59,9 +59,7 @@ impl Director {
         members: &[(SocketAddr, u32)],
         ring: &[u16],
     ) {
-        let step = lb_common::algo::ring::common_divisor(members.iter().map(|(_, weight)| *weight)).max(1);
-        let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(0);
-        let weight_start = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        let (_, weight_start) = wrr_steps(members.iter().map(|(_, weight)| *weight));
         let known = || self.tables.services()[key].pool.addresses.clone();
         let addresses = Address::of_service(key).map_or_else(known, |address| vec![address]);
         let pool = Pool {

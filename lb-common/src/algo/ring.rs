@@ -51,6 +51,13 @@ pub fn common_divisor(weights: impl IntoIterator<Item = u32>) -> u32 {
     })
 }
 
+/// wrr's divisor of weights, and the greatest current weight (`ip_vs_wrr_gcd_weight`, `ip_vs_wrr_max_weight`).
+pub fn wrr_steps(weights: impl Iterator<Item = u32> + Clone) -> (u32, u32) {
+    let step = common_divisor(weights.clone()).max(1);
+    let heaviest = weights.max().unwrap_or(0);
+    (step, if heaviest == 0 { 0 } else { heaviest - (step - 1) })
+}
+
 /// The Maglev ring (`ip_vs_mh_populate`): each member takes the next free slot of its own permutation, `turns` times a round.
 pub fn maglev(members: &[RingMember]) -> Vec<u16> {
     maglev_of(members, MH_SLOTS)

@@ -14,8 +14,6 @@ pub trait Memory {
     /// A row of the table.
     type Row: Copy;
 
-    /// Ticks now, modulo 2^22.
-    fn now(&self) -> u32;
     /// The destination's row.
     fn find(&self, destination: u32) -> Option<Self::Row>;
     /// A row for a destination that has none, without reals. None when there is no room.

@@ -9,7 +9,7 @@ use super::{Client, Pool, pick, rr, wrr};
 use crate::abi::connection::SEEN_MASK;
 use crate::abi::real::{Capacity, Load};
 use crate::abi::service::{Config, Cursor, Member, RING_EMPTY, scheduler};
-use crate::algo::ring::common_divisor;
+use crate::algo::ring::wrr_steps;
 
 /// A service, and one CPU's cursor in it.
 #[derive(Clone, Debug)]
@@ -69,9 +69,7 @@ impl Plain {
         for gone in before.iter().filter(|old| !reals.iter().any(|(real, _)| *real == old.number())) {
             self.capacities.remove(&gone.number());
         }
-        let step = common_divisor(reals.iter().map(|(_, capacity)| capacity.weight)).max(1);
-        let heaviest = reals.iter().map(|(_, capacity)| capacity.weight).max().unwrap_or(0);
-        let top = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        let (step, top) = wrr_steps(reals.iter().map(|(_, capacity)| capacity.weight));
         let left = self.config;
         self.config = Config {
             member_count: reals.len() as u32,
@@ -141,9 +139,6 @@ impl Plain {
 impl Memory for Plain {
     type Row = usize;
 
-    fn now(&self) -> u32 {
-        self.now
-    }
     fn find(&self, destination: u32) -> Option<usize> {
         self.rows.borrow().iter().position(|row| row.destination == destination)
     }

@@ -26,9 +26,6 @@ pub(super) struct Fake {
 impl memory::Memory for Fake {
     type Row = usize;
 
-    fn now(&self) -> u32 {
-        self.now
-    }
     fn find(&self, destination: u32) -> Option<usize> {
         self.rows.borrow().iter().position(|row| row.0 == destination)
     }

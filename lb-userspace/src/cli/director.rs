@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     api::{client::Client, types::SpecView},
-    model::{
-        DirectorSpec, Edit,
-        edit::{DirectorEdit, TimeoutEdit},
-    },
+    model::{DirectorSpec, Edit, SomeTimeouts, edit::DirectorEdit},
 };
 
 pub(super) async fn run(client: &Client, command: DirectorCommand, out: &Output) -> Result<(), CliError> {
@@ -37,11 +34,11 @@ fn edits(args: &DirectorEditArgs) -> Vec<Edit> {
         expire_quiescent_template,
         conn_reuse_mode,
     } = *args;
-    let timeouts = TimeoutEdit { tcp, tcp_fin, udp };
+    let timeouts = SomeTimeouts { tcp, tcp_fin, udp };
     let settings =
         DirectorEdit { sloppy_tcp, sloppy_sctp, expire_nodest_conn, expire_quiescent_template, conn_reuse_mode };
     let mut edits = Vec::new();
-    if timeouts != TimeoutEdit::default() {
+    if timeouts != SomeTimeouts::default() {
         edits.push(Edit::SetTimeouts(timeouts));
     }
     // An edit that says nothing is refused by the daemon, with its sentence.

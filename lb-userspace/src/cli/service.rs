@@ -12,7 +12,7 @@ use crate::{
         types::{ServiceView, SpecView},
     },
     model::{
-        Edit, HealthSpec, Persistence, Probe, ServiceKey, ServiceSpec, ServiceTimeouts,
+        Edit, HealthSpec, Persistence, Probe, ServiceKey, ServiceSpec, SomeTimeouts,
         edit::{ServiceEdit, ServiceRef},
     },
 };
@@ -130,11 +130,11 @@ fn is_part(settings: &ServiceSettings) -> bool {
 }
 
 /// The timeouts after those named have changed; none when none is named.
-fn timeouts(settings: &ServiceSettings, known: Option<ServiceTimeouts>) -> Option<ServiceTimeouts> {
+fn timeouts(settings: &ServiceSettings, known: Option<SomeTimeouts>) -> Option<SomeTimeouts> {
     let ServiceSettings { timeout_tcp, timeout_tcp_fin, timeout_udp, .. } = settings;
     timeout_tcp.or(*timeout_tcp_fin).or(*timeout_udp)?;
     let known = known.unwrap_or_default();
-    Some(ServiceTimeouts {
+    Some(SomeTimeouts {
         tcp: timeout_tcp.or(known.tcp),
         tcp_fin: timeout_tcp_fin.or(known.tcp_fin),
         udp: timeout_udp.or(known.udp),

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use lb_common::abi::connection::{STATE_NAMES, State};
 use lb_common::abi::real::method;
 use lb_common::abi::verdict::Action;
-use lb_common::wire::transport::{SCTP, UDP};
 
 use super::director::Director;
 use crate::api::error::EngineError;
@@ -242,35 +241,23 @@ pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) ->
             return;
         }
         let timeout = ageing.timeout(meta);
-        let key =
-            (director.tables.services().get(service).map_or(0, |row| row.id), connection.client.ip(), connection.port);
         let (address, protocol) = match connection.virtual_ {
-            Some((address, number)) => (address, protocol_of(number)),
+            Some((address, number)) => (address, Protocol::of_number(number).unwrap_or(service.protocol)),
             None => (service.address, service.protocol),
         };
-        let state =
-            if meta.state().is_template() && assured.contains(&key) { State::TemplateAssured } else { meta.state() };
         page.connections.push(ConnectionView {
             protocol,
             client: connection.client,
             virtual_: SocketAddr::new(address, connection.port),
             // A service of any port leads to the same port at the real.
             real: SocketAddr::new(real.ip(), if real.port() == 0 { connection.port } else { real.port() }),
-            state: state.name().to_owned(),
+            state: assured.state(&connection).name().to_owned(),
             idle_seconds: seconds(meta.idle(now)),
             expires_seconds: seconds(timeout.saturating_sub(meta.idle(now))),
         });
     });
     page.shown = page.connections.len() as u64;
     Ok(page)
-}
-
-fn protocol_of(number: u8) -> Protocol {
-    match number {
-        UDP => Protocol::Udp,
-        SCTP => Protocol::Sctp,
-        _ => Protocol::Tcp,
-    }
 }
 
 fn known_state(word: &str) -> Result<State, EngineError> {

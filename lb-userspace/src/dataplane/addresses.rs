@@ -15,11 +15,11 @@ use lb_common::abi::service::{BUCKETS, PROTOCOL_ANY, Target, key_v4, key_v6_tail
 use lb_common::abi::settings::inexact;
 use lb_common::abi::shape::{SHAPES, Shape, Shapes, WHOLE_PORT};
 use lb_common::algo::hash;
-use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::DataplaneError;
 use super::mapped::Mapped;
-use crate::model::{Protocol, ServiceKey};
+use crate::model::ServiceKey;
+use crate::model::mark::width;
 
 /// What stands in the tables, by address.
 #[derive(Debug, Default)]
@@ -51,13 +51,7 @@ impl Address {
 
     /// The address of a service that is no mark's.
     pub fn of_service(key: &ServiceKey) -> Option<Self> {
-        let protocol = match key.protocol {
-            Protocol::Tcp => TCP,
-            Protocol::Udp => UDP,
-            Protocol::Sctp => SCTP,
-            Protocol::Mark => return None,
-        };
-        Some(Self::single(key.address, protocol, key.port))
+        Some(Self::single(key.address, key.protocol.number()?, key.port))
     }
 
     /// It stands for many addresses.
@@ -85,10 +79,6 @@ impl Address {
     fn is_mark(&self) -> bool {
         self.protocol == PROTOCOL_ANY
     }
-}
-
-fn width(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 32 } else { 128 }
 }
 
 /// Key words of an address: one for IPv4, three for IPv6.

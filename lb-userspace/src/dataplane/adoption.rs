@@ -1,12 +1,11 @@
 //! The rows of tables as they are, empty or left by an earlier daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use lb_common::abi::limits::RING_LINE;
 use lb_common::abi::real::Real;
 use lb_common::abi::service::{Config, Member, RingLine, Target};
-use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use super::DataplaneError;
 use super::addresses::{Address, Addresses};
@@ -119,18 +118,7 @@ impl Tables {
 /// The key of a service by its configuration and one of its addresses.
 fn adopted_key(config: &Config, address: Address) -> Option<ServiceKey> {
     if config.mark != 0 {
-        let number = if address.ip.is_ipv4() {
-            IpAddr::V4(Ipv4Addr::from_bits(config.mark))
-        } else {
-            IpAddr::V6(Ipv6Addr::from_bits(u128::from(config.mark)))
-        };
-        return Some(ServiceKey { protocol: Protocol::Mark, address: number, port: 0 });
+        return Some(ServiceKey::of_mark(config.mark, address.ip.is_ipv6()));
     }
-    let protocol = match address.protocol {
-        TCP => Protocol::Tcp,
-        UDP => Protocol::Udp,
-        SCTP => Protocol::Sctp,
-        _ => return None,
-    };
-    Some(ServiceKey { protocol, address: address.ip, port: address.port })
+    Some(ServiceKey { protocol: Protocol::of_number(address.protocol)?, address: address.ip, port: address.port })
 }

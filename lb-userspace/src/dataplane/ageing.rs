@@ -73,6 +73,11 @@ impl Ageing {
         Some((service.number, service))
     }
 
+    /// Some service is persistent.
+    pub(super) fn has_templates(&self) -> bool {
+        self.services.iter().any(|service| service.is_persistent)
+    }
+
     /// Ticks that a connection is kept.
     pub fn timeout(&self, meta: Meta) -> u32 {
         self.service(meta.service()).map_or(&self.director, |(_, service)| &service.timeouts)

@@ -1,7 +1,7 @@
 //! The connection tables from user space: expiry, listing, use. All at memory speed, by the same protocol as the datapath's.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lb_common::abi::connection::{Meta, State};
@@ -9,6 +9,7 @@ use lb_common::abi::real::{Load, disposition};
 use lb_common::table::unit;
 
 use super::ageing::Ageing;
+use super::flows::address;
 use super::mapped::Mapped;
 use super::tables::Tables;
 use super::virtuals::Virtuals;
@@ -115,17 +116,12 @@ impl Tables {
         for (index, entry) in self.maps.connections_v4.words().chunks_exact(2).enumerate() {
             if let Some((meta, [key])) = read::<1>(entry) {
                 let (key, virtual_) = virtuals.v4(meta.service(), index, key);
-                let address = Ipv4Addr::from((key as u32).to_ne_bytes());
-                take(connection(IpAddr::V4(address), (key >> 32) as u32, virtual_, meta));
+                take(connection(ends_v4(key), virtual_, meta));
             }
         }
         for entry in self.maps.connections_v6.words().chunks_exact(4) {
             if let Some((meta, key)) = read::<3>(entry) {
-                let mut bytes = [0; 16];
-                bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
-                bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
-                let virtual_ = virtuals.v6(meta.service());
-                take(connection(IpAddr::V6(Ipv6Addr::from(bytes)), key[2] as u32, virtual_, meta));
+                take(connection(ends_v6(key), virtuals.v6(meta.service()), meta));
             }
         }
     }
@@ -159,8 +155,22 @@ pub(super) fn read<const KEY: usize>(entry: &[AtomicU64]) -> Option<(Meta, [u64;
     Meta(word.load(Ordering::Acquire)).same_identity(meta).then_some((meta, key))
 }
 
-fn connection(address: IpAddr, ports: u32, virtual_: Option<(IpAddr, u8)>, meta: Meta) -> Connection {
+/// Client and port that it sent to, of an IPv4 entry's key.
+pub(super) fn ends_v4(key: u64) -> (SocketAddr, u16) {
+    ends(address([key, 0], false), (key >> 32) as u32)
+}
+
+/// The same of an IPv6 entry's.
+pub(super) fn ends_v6([upper, lower, ports]: [u64; 3]) -> (SocketAddr, u16) {
+    ends(address([upper, lower], true), ports as u32)
+}
+
+fn ends(client: IpAddr, ports: u32) -> (SocketAddr, u16) {
     let bytes = ports.to_ne_bytes();
-    let client = SocketAddr::new(address, u16::from_be_bytes([bytes[0], bytes[1]]));
-    Connection { client, port: u16::from_be_bytes([bytes[2], bytes[3]]), virtual_, meta }
+    let client = SocketAddr::new(client, u16::from_be_bytes([bytes[0], bytes[1]]));
+    (client, u16::from_be_bytes([bytes[2], bytes[3]]))
+}
+
+fn connection((client, port): (SocketAddr, u16), virtual_: Option<(IpAddr, u8)>, meta: Meta) -> Connection {
+    Connection { client, port, virtual_, meta }
 }

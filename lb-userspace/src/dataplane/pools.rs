@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
 use lb_common::abi::service::{Config, Cursor, Member, RING_EMPTY, RingLine, Target, scheduler};
 use lb_common::algo::hash;
+use lb_common::algo::ring::wrr_steps;
 use lb_common::sched;
 
 use super::DataplaneError;
@@ -111,7 +112,7 @@ impl Tables {
             pool.members.iter().map(|(real, _)| number(real).unwrap_or(u32::MAX)).collect()
         };
         let (before, after) = (numbers(old), numbers(new));
-        let (step, top) = steps(new);
+        let (step, top) = wrr_steps(new.members.iter().map(|(_, weight)| *weight));
         for cpu in 0..self.geometry.cpu_places() {
             let index = cpu * MAX_SERVICES + id;
             let Some(cursor) = self.maps.cursors.read::<Cursor>(index) else { continue };
@@ -174,8 +175,7 @@ impl Tables {
             self.maps.rings.write(ring + index as u32, &line);
         }
         self.generation = self.generation.wrapping_add(1).max(1);
-        let (step, top) = steps(pool);
-        let is_mark = key.protocol == Protocol::Mark;
+        let (step, top) = wrr_steps(pool.members.iter().map(|(_, weight)| *weight));
         let value = Config {
             members: first,
             member_count: members.len() as u32,
@@ -188,7 +188,7 @@ impl Tables {
             scheduler: pool.scheduler,
             flags: pool.flags,
             netmask: pool.netmask,
-            mark: if is_mark { mark_of(key) } else { 0 },
+            mark: key.mark().unwrap_or(0),
             group,
             persistence: pool.persistence,
             timeouts: pool.timeouts,
@@ -196,21 +196,5 @@ impl Tables {
         };
         self.maps.configs.write(config, &value);
         Ok(config)
-    }
-}
-
-/// wrr's divisor and greatest current weight.
-fn steps(pool: &Pool) -> (u32, u32) {
-    let weights = || pool.members.iter().map(|(_, weight)| *weight);
-    let step = lb_common::algo::ring::common_divisor(weights()).max(1);
-    let heaviest = weights().max().unwrap_or(0);
-    (step, if heaviest == 0 { 0 } else { heaviest - (step - 1) })
-}
-
-/// The mark of a mark's key.
-fn mark_of(key: &ServiceKey) -> u32 {
-    match key.address {
-        IpAddr::V4(address) => address.to_bits(),
-        IpAddr::V6(address) => address.to_bits() as u32,
     }
 }

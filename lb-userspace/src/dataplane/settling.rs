@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
 use lb_common::abi::real::{Capacity, Load, Real, family};
 
-use super::tables::{Pool, Tables};
+use super::tables::{Pool, ServiceRow, Tables};
 use crate::model::ServiceKey;
 
 impl Tables {
@@ -112,8 +112,7 @@ impl Tables {
 
     /// Numbers of services and addresses that are taken, or rest. 0 is what free connection entries show.
     pub(super) fn used_numbers(&self) -> BTreeSet<u32> {
-        let rows = self.services.values();
-        let of_rows = rows.flat_map(|row| std::iter::once(row.id).chain(row.numbers.values().copied()));
+        let of_rows = self.services.values().flat_map(ServiceRow::own_numbers);
         of_rows.chain(self.retired.iter().copied()).chain(self.resting.keys().copied()).chain([0]).collect()
     }
 }

@@ -169,10 +169,8 @@ impl Tables {
     /// Services by the numbers that connections have.
     pub fn numbers(&self) -> BTreeMap<u32, ServiceKey> {
         let of = |(key, row): (&ServiceKey, &ServiceRow)| {
-            std::iter::once(row.id)
-                .chain(row.numbers.values().copied())
-                .map(|number| (number, *key))
-                .collect::<Vec<_>>()
+            let key = *key;
+            row.own_numbers().into_iter().map(move |number| (number, key))
         };
         self.services.iter().flat_map(of).collect()
     }

@@ -4,14 +4,14 @@
 //! time, all connections are looked through once, and those templates stay that one of them would have been made by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use lb_common::abi::connection::{Meta, State};
 use lb_common::abi::real::method;
 
 use super::ageing::Ageing;
-use super::connections::Connection;
+use super::connections::{Connection, ends_v4, ends_v6, read};
 use super::tables::Tables;
 
 /// What a template stands under: service, masked client, port.
@@ -95,15 +95,16 @@ impl Tables {
         counts
     }
 
-    /// The state that a listing shows for a connection: a template is assured as soon as a connection made by it was open.
-    pub fn assured(&self, ageing: &Ageing) -> BTreeSet<(u32, IpAddr, u16)> {
-        let mut assured = BTreeSet::new();
-        self.each_connection(|connection| {
-            if let Some(key) = maker(ageing, &connection).filter(|_| self.has_been_open(&connection)) {
-                assured.insert(key);
-            }
-        });
-        assured
+    /// What tells which templates a listing shows as assured: as soon as a connection made by one was open.
+    pub fn assured<'a>(&self, ageing: &'a Ageing) -> Assured<'a> {
+        let mut keys = BTreeSet::new();
+        // Without persistence nothing is made by templates, and the tables need not be walked.
+        if ageing.has_templates() {
+            self.each_connection(|connection| {
+                keys.extend(maker(ageing, &connection).filter(|_| self.has_been_open(&connection)));
+            });
+        }
+        Assured { ageing, keys }
     }
 
     /// It is, or was, open both ways. Of UDP the director sees that where the answers come back through it.
@@ -138,21 +139,34 @@ impl Tables {
 
     /// Client and port of a template's entry; None when it is another's by now.
     fn key_at(&self, is_v6: bool, index: usize) -> Option<(IpAddr, u16)> {
-        let port = |ports: u32| u16::from_be((ports >> 16) as u16);
-        if is_v6 {
-            let (_, key) = super::connections::read::<3>(&self.maps.connections_v6.words()[index * 4..index * 4 + 4])?;
-            let mut bytes = [0; 16];
-            bytes[..8].copy_from_slice(&key[0].to_ne_bytes());
-            bytes[8..].copy_from_slice(&key[1].to_ne_bytes());
-            return Some((IpAddr::V6(Ipv6Addr::from(bytes)), port(key[2] as u32)));
-        }
-        let (_, [key]) = super::connections::read::<1>(&self.maps.connections_v4.words()[index * 2..index * 2 + 2])?;
-        Some((IpAddr::V4(Ipv4Addr::from((key as u32).to_ne_bytes())), port((key >> 32) as u32)))
+        let (client, port) = if is_v6 {
+            ends_v6(read::<3>(&self.maps.connections_v6.words()[index * 4..index * 4 + 4])?.1)
+        } else {
+            let (_, [key]) = read::<1>(&self.maps.connections_v4.words()[index * 2..index * 2 + 2])?;
+            ends_v4(key)
+        };
+        Some((client.ip(), port))
     }
 }
 
-/// The template that a connection was made by, if its service is persistent; a template's own key.
-pub fn maker(ageing: &Ageing, connection: &Connection) -> Option<Key> {
+/// Templates that have made a connection which was open.
+pub struct Assured<'a> {
+    ageing: &'a Ageing,
+    keys: BTreeSet<Key>,
+}
+
+impl Assured<'_> {
+    /// The state of a connection, or of a template.
+    pub fn state(&self, connection: &Connection) -> State {
+        let state = connection.meta.state();
+        let group = self.ageing.service(connection.meta.service()).map(|(group, _)| group);
+        let is_assured = |group| self.keys.contains(&(group, connection.client.ip(), connection.port));
+        if state.is_template() && group.is_some_and(is_assured) { State::TemplateAssured } else { state }
+    }
+}
+
+/// The template that a connection was made by, if its service is persistent.
+fn maker(ageing: &Ageing, connection: &Connection) -> Option<Key> {
     let (group, service) = ageing.service(connection.meta.service())?;
     if !service.is_persistent || connection.meta.state().is_template() {
         return None;

@@ -8,6 +8,7 @@ use lb_common::algo::hash;
 
 use super::tables::Tables;
 use crate::model::Protocol;
+use crate::model::mark::width;
 
 /// Addresses by the number that connections have.
 pub(super) struct Virtuals<'a> {
@@ -21,7 +22,7 @@ impl<'a> Virtuals<'a> {
         let mut numbers = BTreeMap::new();
         for (key, row) in tables.services() {
             for ((ip, prefix, protocol), number) in &row.numbers {
-                let is_many = key.protocol == Protocol::Mark && *prefix < if ip.is_ipv4() { 32 } else { 128 };
+                let is_many = key.protocol == Protocol::Mark && *prefix < width(*ip);
                 numbers.insert(*number, (*ip, *protocol, is_many));
             }
         }

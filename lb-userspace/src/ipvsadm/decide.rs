@@ -9,9 +9,10 @@ use super::{
     failure::Failure,
 };
 use crate::model::{
-    Edit, Method, Netmask, Persistence, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, Spec,
+    Edit, Method, Netmask, Persistence, RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, SomeTimeouts,
+    Spec,
     address::unusable,
-    edit::{RealAdd, RealEdit, RealRef, ServiceEdit, ServiceRef, TimeoutEdit},
+    edit::{RealAdd, RealEdit, RealRef, ServiceEdit, ServiceRef},
 };
 
 const SERVICE_EXISTS: &str = "Service already exists";
@@ -29,8 +30,8 @@ pub(super) fn edits(change: &Change, spec: &Spec) -> Result<Vec<Edit>, Failure> 
         Change::Clear => Edit::Clear,
         Change::SetTimeouts(values) => {
             let [tcp, tcp_fin, udp] = values.map(|seconds| Some(seconds).filter(|seconds| *seconds > 0));
-            let edit = TimeoutEdit { tcp, tcp_fin, udp };
-            if edit == TimeoutEdit::default() {
+            let edit = SomeTimeouts { tcp, tcp_fin, udp };
+            if edit == SomeTimeouts::default() {
                 return Ok(Vec::new());
             }
             Edit::SetTimeouts(edit)

@@ -10,7 +10,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
     DirectorSpec, HealthSpec, Helper, MarkRule, Method, Netmask, OnRealDown, Persistence, PortRange, Probe, Protocol,
-    RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec,
+    RealSpec, Scheduler, SchedulerFlag, ServiceKey, ServiceSpec, SomeTimeouts, Spec, TimeoutSpec,
     mark::{network, width},
     validate,
 };
@@ -112,9 +112,9 @@ fn persistence() -> impl Strategy<Value = [Persistence; 2]> {
     })
 }
 
-fn timeouts() -> impl Strategy<Value = ServiceTimeouts> {
+fn timeouts() -> impl Strategy<Value = SomeTimeouts> {
     let seconds = || option::of(validate::TIMEOUT_SECONDS);
-    (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| ServiceTimeouts { tcp, tcp_fin, udp })
+    (seconds(), seconds(), seconds()).prop_map(|(tcp, tcp_fin, udp)| SomeTimeouts { tcp, tcp_fin, udp })
 }
 
 fn service() -> impl Strategy<Value = ServiceSpec> {

@@ -13,7 +13,7 @@ use super::{
     mark::MarkRule,
     persistence::Persistence,
     ports::PortRange,
-    spec::{DEFAULT_CONN_REUSE_MODE, DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec},
+    spec::{DEFAULT_CONN_REUSE_MODE, DirectorSpec, RealSpec, ServiceSpec, SomeTimeouts, Spec, TimeoutSpec},
     word::{Family, OnRealDown},
 };
 
@@ -191,8 +191,8 @@ fn persistence_table(persistence: &Persistence) -> Table {
     table
 }
 
-fn timeouts_table(timeouts: &ServiceTimeouts) -> Table {
-    let ServiceTimeouts { tcp, tcp_fin, udp } = timeouts;
+fn timeouts_table(timeouts: &SomeTimeouts) -> Table {
+    let SomeTimeouts { tcp, tcp_fin, udp } = timeouts;
     let mut table = Table::new();
     for (key, seconds) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
         if let Some(seconds) = seconds {

@@ -38,5 +38,5 @@ pub use mark::MarkRule;
 pub use persistence::{Netmask, Persistence};
 pub use ports::PortRange;
 pub use problem::Problem;
-pub use spec::{DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec};
+pub use spec::{DirectorSpec, RealSpec, ServiceSpec, SomeTimeouts, Spec, TimeoutSpec};
 pub use word::{Helper, Method, OnRealDown, Protocol, Scheduler, SchedulerFlag};

@@ -82,10 +82,10 @@ pub struct TimeoutSpec {
     pub udp: u32,
 }
 
-/// Idle times of a service's connections in seconds; what is none is the director's.
+/// Some idle times, in seconds. What is none is the director's for a service, and stays where it is a change of the director's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ServiceTimeouts {
+pub struct SomeTimeouts {
     /// An established TCP connection, or an SCTP association.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<u32>,
@@ -121,7 +121,7 @@ pub struct ServiceSpec {
     pub one_packet: bool,
     /// How long its idle connections are remembered, when it differs from the director's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<ServiceTimeouts>,
+    pub timeouts: Option<SomeTimeouts>,
     /// Forwarding method of the reals that say none.
     #[serde(default)]
     pub method: Method,

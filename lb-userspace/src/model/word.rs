@@ -4,6 +4,7 @@
 //! the command line refuse the same word with the same sentence. Words that LVS knows and this version does
 //! not serve are refused as such: silently taking another scheduler would change how traffic is spread.
 
+use lb_common::wire::transport::{SCTP, TCP, UDP};
 use thiserror::Error;
 
 /// A word that is not one of those expected.
@@ -221,6 +222,23 @@ words! {
     Ipv4 = "ipv4",
     /// IPv6.
     Ipv6 = "ipv6",
+}
+
+impl Protocol {
+    /// Its number (IANA); none for a mark.
+    pub fn number(self) -> Option<u8> {
+        match self {
+            Self::Tcp => Some(TCP),
+            Self::Udp => Some(UDP),
+            Self::Sctp => Some(SCTP),
+            Self::Mark => None,
+        }
+    }
+
+    /// The one with this number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|protocol| protocol.number() == Some(number))
+    }
 }
 
 impl SchedulerFlag {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::api::types::{ChangeAction, ChangeView};
-use crate::model::{MarkRule, RealSpec, ServiceSpec, ServiceTimeouts, Spec};
+use crate::model::{MarkRule, RealSpec, ServiceSpec, SomeTimeouts, Spec};
 
 /// The changes from one Spec to another, in the new one's order, removals first.
 pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
@@ -128,7 +128,7 @@ fn persistence(service: &ServiceSpec) -> String {
 }
 
 /// `tcp/tcp_fin/udp` in seconds.
-fn timeouts(timeouts: ServiceTimeouts) -> String {
+fn timeouts(timeouts: SomeTimeouts) -> String {
     [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].map(or_default).join("/")
 }
 

@@ -103,10 +103,7 @@ fn flags(service: &ServiceSpec) -> u8 {
 fn first_weight(service: &ServiceSpec) -> u32 {
     let mut weight = 0;
     for added in 1..=service.reals.len() {
-        let weights = || service.reals[..added].iter().map(|real| real.weight);
-        let step = ring::common_divisor(weights()).max(1);
-        let heaviest = weights().max().unwrap_or(0);
-        let top = if heaviest == 0 { 0 } else { heaviest - (step - 1) };
+        let (step, top) = ring::wrr_steps(service.reals[..added].iter().map(|real| real.weight));
         weight = wrr::changed(weight, top, step);
     }
     weight

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::shape::{WHOLE_PORT, blocks};
-use lb_common::wire::transport::{SCTP, TCP, UDP};
 
 use crate::dataplane::addresses::Address;
 use crate::model::mark::width;
@@ -51,7 +50,7 @@ impl<'a> Rules<'a> {
 
     /// The blocks that are a rule's own.
     fn of_rule(&self, rule: &MarkRule) -> Vec<Address> {
-        let Some(protocol) = number(rule.protocol) else { return Vec::new() };
+        let Some(protocol) = rule.protocol.number() else { return Vec::new() };
         let block = |port, bits| Address {
             ip: rule.address,
             prefix: rule.prefix.min(width(rule.address)),
@@ -85,18 +84,9 @@ fn order(ports: PortRange) -> (u32, u16) {
     (ports.count(), ports.first())
 }
 
-/// A protocol's number; None for marks.
-fn number(protocol: Protocol) -> Option<u8> {
-    match protocol {
-        Protocol::Tcp => Some(TCP),
-        Protocol::Udp => Some(UDP),
-        Protocol::Sctp => Some(SCTP),
-        Protocol::Mark => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use lb_common::wire::transport::TCP;
     use proptest::prelude::*;
 
     use super::*;

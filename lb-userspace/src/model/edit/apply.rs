@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{DirectorEdit, Edit, EditError, RealAdd, RealEdit, RealRef, ServiceEdit, ServiceRef, TimeoutEdit};
+use super::{DirectorEdit, Edit, EditError, RealAdd, RealEdit, RealRef, ServiceEdit, ServiceRef, SomeTimeouts};
 use crate::model::{
     key::ServiceKey,
     mark::MarkRule,
@@ -140,9 +140,9 @@ fn add_mark(spec: &mut Spec, rule: MarkRule) -> Result<(), EditError> {
     }
 }
 
-fn set_timeouts(director: &mut DirectorSpec, edit: TimeoutEdit) -> Result<(), EditError> {
-    let TimeoutEdit { tcp, tcp_fin, udp } = edit;
-    if edit == TimeoutEdit::default() {
+fn set_timeouts(director: &mut DirectorSpec, edit: SomeTimeouts) -> Result<(), EditError> {
+    let SomeTimeouts { tcp, tcp_fin, udp } = edit;
+    if edit == SomeTimeouts::default() {
         return Err(EditError::Empty { what: "the director's timeouts".to_owned() });
     }
     change(&mut director.timeouts.tcp, tcp);

@@ -17,7 +17,7 @@ use super::{
     key::ServiceKey,
     mark::MarkRule,
     persistence::Persistence,
-    spec::{RealSpec, ServiceSpec, ServiceTimeouts},
+    spec::{RealSpec, ServiceSpec, SomeTimeouts},
     word::{Helper, Method, OnRealDown, Scheduler, SchedulerFlag},
 };
 
@@ -42,26 +42,11 @@ pub enum Edit {
     /// A rule that gave a mark.
     RemoveMark(MarkRule),
     /// How long the director remembers idle connections, as `ipvsadm --set`.
-    SetTimeouts(TimeoutEdit),
+    SetTimeouts(SomeTimeouts),
     /// Settings of the director that can change while it runs.
     EditDirector(DirectorEdit),
     /// All services with their reals go; marks and the director's settings stay. In JSON: `"clear"`.
     Clear,
-}
-
-/// Idle times of the director's connections, in seconds; what is none stays.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TimeoutEdit {
-    /// An established TCP connection, or an SCTP association.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<u32>,
-    /// A TCP connection after a FIN.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_fin: Option<u32>,
-    /// A UDP conversation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub udp: Option<u32>,
 }
 
 /// What should differ in the director, each as [`DirectorSpec`](super::DirectorSpec) has it; what is none stays.
@@ -116,7 +101,7 @@ pub struct ServiceEdit {
     pub one_packet: Option<bool>,
     /// Its idle times, all of them; `Some(None)` (JSON `null`) removes them.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_a_value")]
-    pub timeouts: Option<Option<ServiceTimeouts>>,
+    pub timeouts: Option<Option<SomeTimeouts>>,
     /// Forwarding method of its reals that say none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,

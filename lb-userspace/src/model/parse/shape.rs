@@ -15,7 +15,7 @@ use crate::model::{
     key::{ServiceKey, parse_real},
     mark::{Destination, MarkRule},
     persistence::Persistence,
-    spec::{DEFAULT_WEIGHT, DirectorSpec, RealSpec, ServiceSpec, ServiceTimeouts, Spec, TimeoutSpec},
+    spec::{DEFAULT_WEIGHT, DirectorSpec, RealSpec, ServiceSpec, SomeTimeouts, Spec, TimeoutSpec},
     validate::{CHECK_COUNT, CONN_REUSE_MODE, MARK, TABLE_SLOTS, THRESHOLD, TIMEOUT_SECONDS, WEIGHT},
     word::{Family, Protocol, SchedulerFlag},
 };
@@ -69,7 +69,7 @@ fn address_of<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String>
 
 fn timeouts(mut section: Section<'_>) -> TimeoutSpec {
     let default = TimeoutSpec::default();
-    let ServiceTimeouts { tcp, tcp_fin, udp } = seconds(&mut section);
+    let SomeTimeouts { tcp, tcp_fin, udp } = seconds(&mut section);
     section.finish();
     TimeoutSpec {
         tcp: tcp.unwrap_or(default.tcp),
@@ -78,8 +78,8 @@ fn timeouts(mut section: Section<'_>) -> TimeoutSpec {
     }
 }
 
-fn seconds(section: &mut Section<'_>) -> ServiceTimeouts {
-    ServiceTimeouts {
+fn seconds(section: &mut Section<'_>) -> SomeTimeouts {
+    SomeTimeouts {
         tcp: number(section, "tcp", &TIMEOUT_SECONDS),
         tcp_fin: number(section, "tcp_fin", &TIMEOUT_SECONDS),
         udp: number(section, "udp", &TIMEOUT_SECONDS),
@@ -141,7 +141,7 @@ fn persistence(mut section: Section<'_>) -> Persistence {
     persistence
 }
 
-fn service_timeouts(mut section: Section<'_>) -> ServiceTimeouts {
+fn service_timeouts(mut section: Section<'_>) -> SomeTimeouts {
     let timeouts = seconds(&mut section);
     section.finish();
     timeouts

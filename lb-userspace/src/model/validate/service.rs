@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, MARK, MAX_REALS, TABLE_SLOTS, TIMEOUT_SECONDS};
 use crate::model::address::{family, unusable};
 use crate::model::persistence::Persistence;
-use crate::model::spec::{ServiceSpec, ServiceTimeouts};
+use crate::model::spec::{ServiceSpec, SomeTimeouts};
 use crate::model::word::{Helper, Method, Protocol, Scheduler, SchedulerFlag};
 
 impl Check<'_> {
@@ -34,7 +34,7 @@ impl Check<'_> {
         self.scheduling(path, service);
         self.persistence(path, service);
         self.one_packet(path, service);
-        if let Some(ServiceTimeouts { tcp, tcp_fin, udp }) = *timeouts {
+        if let Some(SomeTimeouts { tcp, tcp_fin, udp }) = *timeouts {
             for (key, seconds) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
                 if let Some(seconds) = seconds {
                     self.range(&format!("{path}.timeouts"), key, seconds, &TIMEOUT_SECONDS);
