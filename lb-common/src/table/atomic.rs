@@ -68,6 +68,9 @@ impl Slot for &EntryV6 {
     fn publish(self, meta: Meta) {
         self.meta.store(meta.0, Ordering::SeqCst);
     }
+    fn key_may_be(self, key: KeyV6) -> bool {
+        self.key[2].load(Ordering::SeqCst) == key.0[2]
+    }
     fn key_is(self, key: KeyV6) -> bool {
         self.key.iter().zip(key.0).all(|(stored, word)| stored.load(Ordering::SeqCst) == word)
     }

@@ -2,7 +2,7 @@
 //!
 //! A connection may sit in one of two buckets that the keyed hash picks. Whoever wants an entry changes its meta word by
 //! compare-exchange; whoever wins owns the change and settles the real's counts. Writing goes: meta := busy (compare-exchange),
-//! key, meta := final. Reading goes: key (a hint), meta, key again, meta again: unless both metas name the same service and real
+//! key, meta := final. Reading goes: a word of the key (a hint), meta, key, meta again: unless both metas name the same service and real
 //! and the key between them matches, the entry is somebody else's. Nothing is ever locked; a lost race means "not found" or "not
 //! touched", never a wrong real.
 
@@ -28,6 +28,11 @@ pub trait Slot: Copy {
     fn publish(self, meta: Meta);
     /// The stored key equals `key`, word by word.
     fn key_is(self, key: Self::Key) -> bool;
+    /// False only if the stored key differs from `key`: whatever word tells most flows apart is enough.
+    #[inline(always)]
+    fn key_may_be(self, key: Self::Key) -> bool {
+        self.key_is(key)
+    }
     /// Stores the key of an entry that this caller made busy.
     fn write_key(self, key: Self::Key);
 }
@@ -66,7 +71,7 @@ pub fn find<B: Bucket>(bucket: B, key: <B::Slot as Slot>::Key, service: u32) -> 
     while index < WAYS {
         let slot = bucket.slot(index);
         // A hint only: the key of a free or half-written entry may match too.
-        if slot.key_is(key) {
+        if slot.key_may_be(key) {
             let meta = slot.meta();
             if meta.service() == service && slot.key_is(key) && slot.meta().same_identity(meta) {
                 return Some(Found { slot, meta });

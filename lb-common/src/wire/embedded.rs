@@ -3,6 +3,7 @@
 //! It went from the service to the client. What comes out here is turned round, as the client's packets look, so that service and
 //! connection are found as for those.
 
+use super::ipv6::Upper;
 use super::parse::Flow;
 use super::transport::{SCTP, TCP, Transport, UDP};
 use super::{Packet, View, ipv4, ipv6};
@@ -43,22 +44,18 @@ pub fn v6<P: Packet>(packet: &P, offset: usize) -> Result<Flow<ipv6::Header>, Ve
     if view.u8::<0>() >> 4 != 6 {
         return Err(Verdict::IcmpMalformed);
     }
-    let mut ip = ipv6::Header {
-        source: [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
-        destination: [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
-        protocol: view.u8::<6>(),
-        is_fragment: false,
-        fragment_word: 0,
-        identification: 0,
-        total_length: 0,
-        payload: offset + ipv6::HEADER,
-    };
-    if ipv6::is_extension(ip.protocol) {
-        ipv6::walk_extensions(packet, &mut ip).map_err(|_| Verdict::IcmpMalformed)?;
-        // A first fragment has ports, a later one none.
-        if ip.fragment_offset() != 0 {
-            return Err(Verdict::IcmpMalformed);
-        }
+    let mut upper = Upper::behind(view.u8::<6>(), offset + ipv6::HEADER);
+    if ipv6::is_extension(upper.protocol) {
+        ipv6::walk_extensions(packet, &mut upper).map_err(|_| Verdict::IcmpMalformed)?;
+    }
+    let ip = upper.header(
+        [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
+        [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
+        0,
+    );
+    // A first fragment has ports, a later one none.
+    if ip.fragment_offset() != 0 {
+        return Err(Verdict::IcmpMalformed);
     }
     Ok(Flow { transport: transport(packet, ip.payload, ip.protocol)?, ip })
 }

@@ -46,6 +46,31 @@ impl Header {
     }
 }
 
+/// What the extension headers say of the packet behind them.
+#[derive(Clone, Copy)]
+pub(crate) struct Upper {
+    pub(crate) protocol: u8,
+    pub(crate) payload: usize,
+    is_fragment: bool,
+    fragment_word: u16,
+    identification: u32,
+}
+
+impl Upper {
+    /// Of a packet whose fixed header names this protocol and ends before `payload`.
+    #[inline(always)]
+    pub(crate) const fn behind(protocol: u8, payload: usize) -> Self {
+        Self { protocol, payload, is_fragment: false, fragment_word: 0, identification: 0 }
+    }
+
+    /// With what the fixed header says.
+    #[inline(always)]
+    pub(crate) const fn header(self, source: [u64; 2], destination: [u64; 2], total_length: u32) -> Header {
+        let Self { protocol, payload, is_fragment, fragment_word, identification } = self;
+        Header { source, destination, protocol, is_fragment, fragment_word, identification, total_length, payload }
+    }
+}
+
 /// Reads the header at `offset` and walks its extension headers.
 #[inline(always)]
 pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
@@ -58,29 +83,25 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
     if !packet.holds(offset, total_length as usize) {
         return Err(Verdict::BadHeader);
     }
-    let mut header = Header {
-        source: [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
-        destination: [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
-        protocol: view.u8::<6>(),
-        is_fragment: false,
-        fragment_word: 0,
-        identification: 0,
-        total_length,
-        payload: offset + HEADER,
-    };
-    if is_extension(header.protocol) {
-        walk_extensions(packet, &mut header)?;
-        if header.payload - offset > total_length as usize {
+    let mut upper = Upper::behind(view.u8::<6>(), offset + HEADER);
+    if is_extension(upper.protocol) {
+        walk_extensions(packet, &mut upper)?;
+        if upper.payload - offset > total_length as usize {
             return Err(Verdict::BadHeader);
         }
     }
-    Ok(header)
+    // The addresses last: read before the walk, the datapath would keep them in memory for packets without extension headers, too.
+    Ok(upper.header(
+        [view.raw_u64::<8, 12>(), view.raw_u64::<16, 20>()],
+        [view.raw_u64::<24, 28>(), view.raw_u64::<32, 36>()],
+        total_length,
+    ))
 }
 
 /// Moves `payload` and `protocol` behind the extension headers. Stops at a fragment header: what follows a first fragment's may be
 /// incomplete, what follows a later one's is data.
 #[inline(always)]
-pub(crate) fn walk_extensions<P: Packet>(packet: &P, header: &mut Header) -> Result<(), Verdict> {
+pub(crate) fn walk_extensions<P: Packet>(packet: &P, header: &mut Upper) -> Result<(), Verdict> {
     let mut read = 0;
     while read < MAX_EXTENSION_HEADERS {
         if !is_extension(header.protocol) {

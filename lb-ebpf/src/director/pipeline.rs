@@ -117,8 +117,9 @@ fn balance<F: Family>(
     let Some(service) = service::lookup::<F>(flow) else {
         return Err(reply::send::<F>(ctx, flow, stand, is_first_fragment));
     };
+    let now = settings::now();
     let place = service.place::<F>(flow);
-    let real = match connection::follow(ctx, flow, &place, stand)? {
+    let real = match connection::follow(ctx, flow, &place, stand, now)? {
         Some(real) => real,
         None => schedule::new_connection(ctx, flow, service.target, &place, stand)?,
     };

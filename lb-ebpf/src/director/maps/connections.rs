@@ -120,11 +120,15 @@ impl Slot for SlotV6 {
     meta_word!();
 
     #[inline(always)]
+    fn key_may_be(self, key: KeyV6) -> bool {
+        // SAFETY: an aligned word of an entry that the map gave.
+        unsafe { word::load((&raw const (*self.0).key).cast::<u64>().add(2)) == key.0[2] }
+    }
+    #[inline(always)]
     fn key_is(self, key: KeyV6) -> bool {
         // SAFETY: aligned words of an entry that the map gave.
         unsafe {
             let stored = (&raw const (*self.0).key).cast::<u64>();
-            // The last words differ most among flows: one comparison usually decides.
             word::load(stored.add(2)) == key.0[2]
                 && word::load(stored.add(1)) == key.0[1]
                 && word::load(stored) == key.0[0]

@@ -17,8 +17,8 @@ use super::tie::Occasion;
 use super::tunnel::Stand;
 use super::{advance, nat};
 use crate::family::{Family, SlotOf};
+use crate::maps::limits;
 use crate::maps::reals::{self, Chosen};
-use crate::maps::{limits, settings};
 
 /// Where a flow's connection may be.
 pub(crate) struct Place<F: Family> {
@@ -57,9 +57,9 @@ pub(crate) fn follow<F: Family>(
     flow: &Flow<F::Header>,
     place: &Place<F>,
     stand: Stand,
+    now: u32,
 ) -> Result<Option<Chosen>, Verdict> {
     let Some(found) = find(place) else { return Ok(None) };
-    let now = settings::now();
     let real = Chosen::of(found.meta.real());
     let changes_nothing = !tcp_state::is_turn(flow.transport.flags) && real.way.disposition() == disposition::FORWARD;
     // Nearly every packet: two comparisons instead of all of the below.
