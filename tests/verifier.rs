@@ -13,7 +13,7 @@ use lb_tests::program::{Chain, Size, deepest, size};
 use lb_userspace::dataplane::loader::parse_over;
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::objects;
-use lb_userspace::dataplane::pins::Geometry;
+use lb_userspace::dataplane::pins::{Buckets, Geometry};
 
 /// What a program may cost, with the reason for the size.
 struct Budget {
@@ -46,8 +46,10 @@ const BUDGETS: [Budget; 4] = [
     Budget { program: PROGRAM_CLOCK, verified: 10, stack: 64, reason: "one helper, inlined" },
 ];
 
+const SMALL: Buckets = Buckets { first: 2, overflow: 2 };
+
 fn loaded() -> BTreeMap<&'static str, (Size, &'static [u8])> {
-    let geometry = Geometry { buckets_v4: 2, buckets_v6: 2, reals: 2, cpus: possible_cpus(), reply_buckets: 2 };
+    let geometry = Geometry { v4: SMALL, v6: SMALL, reals: 2, cpus: possible_cpus(), reply_buckets: 2 };
     let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
     let mut director = parse_over(objects::DIRECTOR, &memory, &geometry, &Settings::default(), &[])
         .expect("the director's object is whole");

@@ -28,6 +28,25 @@ pub fn masked<const MASK: u32>(value: u32) -> u32 {
     value as u32
 }
 
+/// The same index if it is below `count`, else 0. The comparison is of the register that is used after, which the verifier wants to see;
+/// what is below comes first, so that it has walked that when it comes to the 0, which is one of these, and need not walk on.
+#[inline(always)]
+pub fn below(index: u64, count: u64) -> u64 {
+    let mut index = index;
+    // SAFETY: changes the register it is given, nothing else; no jump ends behind the last instruction's successor.
+    unsafe {
+        asm!(
+            "if {index} >= {count} goto +1",
+            "goto +1",
+            "{index} = 0",
+            index = inout(reg) index,
+            count = in(reg) count,
+            options(pure, nomem, nostack)
+        );
+    };
+    index
+}
+
 /// The same condition; what happens when it does not hold is laid out first, and the verifier walks that first.
 #[inline(always)]
 pub fn walked_last(condition: bool) -> bool {

@@ -25,7 +25,7 @@ use lb_userspace::dataplane::ageing::Ageing;
 use lb_userspace::dataplane::counters::Sum;
 use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::mapped::Mapped;
-use lb_userspace::dataplane::pins::Geometry;
+use lb_userspace::dataplane::pins::{Buckets, Geometry};
 use lb_userspace::dataplane::tables::Tables;
 use lb_userspace::model::ServiceKey;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -116,8 +116,8 @@ impl Director {
     pub fn new(options: Options) -> Self {
         stay_on_this_cpu();
         let geometry = Geometry {
-            buckets_v4: options.buckets,
-            buckets_v6: options.buckets,
+            v4: Buckets { first: options.buckets / 2, overflow: options.buckets / 2 },
+            v6: Buckets { first: options.buckets / 2, overflow: options.buckets / 2 },
             reals: 64,
             reply_buckets: options.reply_buckets,
             cpus: possible_cpus(),

@@ -52,12 +52,12 @@ pub enum State {
     Listen = 9,
     /// SYN and ACK under IPVS's `secure_tcp`.
     SynAck = 10,
-    /// A UDP flow.
-    Udp = 11,
     /// No connection but the real that a client is to have (IPVS's persistence templates), and no connection made by it was open yet.
     Template = 12,
     /// A template that has had an open connection.
     TemplateAssured = 13,
+    /// A UDP flow. [`State::Established`] but for one bit, which [`Meta::is_steady`] leaves out.
+    Udp = 17,
     /// SCTP: the client's first INIT was sent on.
     SctpInit1 = 18,
     /// SCTP: the client has sent INIT once more.
@@ -102,13 +102,13 @@ pub const STATE_NAMES: [&str; STATES] = [
     "LAST_ACK",
     "LISTEN",
     "SYNACK",
-    "UDP",
+    "?",
     "NONE",
     "ASSURED",
     "?",
     "?",
     "?",
-    "?",
+    "UDP",
     "INIT1",
     "INIT",
     "C-SENT",
@@ -147,9 +147,9 @@ impl State {
             8 => Self::LastAck,
             9 => Self::Listen,
             10 => Self::SynAck,
-            11 => Self::Udp,
             12 => Self::Template,
             13 => Self::TemplateAssured,
+            17 => Self::Udp,
             18 => Self::SctpInit1,
             19 => Self::SctpInit,
             20 => Self::SctpCookieSent,
@@ -209,6 +209,12 @@ impl Meta {
         ((self.0 >> REAL_SHIFT) & REAL_MASK) as u32
     }
 
+    /// The real's number below others' bits, for whoever masks it with the size of a table.
+    #[inline(always)]
+    pub const fn real_and_more(self) -> u64 {
+        self.0 >> REAL_SHIFT
+    }
+
     /// State number as stored.
     #[inline(always)]
     pub const fn state_bits(self) -> u8 {
@@ -256,11 +262,17 @@ impl Meta {
     /// Seen at `now` (below 2^22) already, in a state that its packets do not change, closing and opening ones aside: nothing to write.
     #[inline(always)]
     pub const fn is_steady(self, now: u32) -> bool {
-        // What remains of the difference is 0 for an established connection, the difference of the two states for a UDP flow.
+        self.unsteadiness(now) == 0
+    }
+
+    /// 0 if [`Meta::is_steady`]; a number, so that the datapath asks for several things by one comparison.
+    #[inline(always)]
+    pub const fn unsteadiness(self, now: u32) -> u64 {
         const EXPECTED: u64 = (State::Established as u64) << STATE_SHIFT;
-        const UDP: u64 = (State::Established as u64 ^ State::Udp as u64) << STATE_SHIFT;
-        let difference = (self.0 ^ EXPECTED ^ now as u64) & (STATE_MASK << STATE_SHIFT | SEEN_MASK);
-        difference == 0 || difference == UDP
+        // Stamp and lower four bits of the state: those of no other state are Established's.
+        const BITS: u32 = SEEN_BITS + 4;
+        const { assert!(State::Udp as u8 & 15 == State::Established as u8 && STATE_SHIFT == SEEN_BITS) };
+        (self.0 ^ (now as u64 | EXPECTED)) << (u64::BITS - BITS)
     }
 
     /// In a state that its packets do not change, closing and opening ones aside.

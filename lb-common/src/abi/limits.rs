@@ -8,6 +8,10 @@ pub const MAX_REALS: u32 = 1 << 20;
 pub const MAX_MEMBERS: u32 = 1024;
 /// Slots a bucket of any of our tables has. Four IPv4 connections fill one 64-byte cache line.
 pub const WAYS: usize = 4;
+/// Buckets that a search for room looks at, at most: 128 words for each CPU. A table of which 95 % are taken needs seven in the mean.
+pub const ROOM_STEPS: u32 = 128;
+/// Buckets that searches for room look at in a jiffy, on each CPU: a flood of first packets takes a tenth of its time at most.
+pub const ROOM_STEPS_PER_JIFFY: u64 = 2048;
 /// Slots of a source-hash ring (IPVS `IP_VS_SH_TAB_SIZE`).
 pub const SH_SLOTS: u32 = 256;
 /// Slots of a Maglev ring (IPVS `CONFIG_IP_VS_MH_TAB_INDEX` 12: the prime below 2^12).

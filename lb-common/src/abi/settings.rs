@@ -61,9 +61,10 @@ impl Settings {
 /// the same with both.
 pub const DEFAULT_TIMEOUTS: [u32; STATES] = [
     2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, // TCP
-    300, // UDP
+    0,   // no state
     360, 360, // templates, which have their service's
-    0, 0, 0, 0, // no state
+    0, 0, 0,   // no state
+    300, // UDP
     4, 61, 61, 61, 61, 61, 61, 61, 61, 61, 4, 61, // SCTP: INIT1 to CLOSED
     0, 0, // no state, and an entry being written
 ];

@@ -61,6 +61,8 @@ pub enum Table {
     Remembered,
     /// For each entry of the IPv4 connection table the address that its client sent to (u32, raw), if its key does not tell.
     VirtualsV4,
+    /// What each CPU notes while it looks for room, [`crate::table::room::Step`].
+    Steps,
 }
 
 /// Bytes of a value of [`Table::Messages`].
@@ -68,7 +70,7 @@ pub const MESSAGES_BYTES: usize = 64;
 
 impl Table {
     /// Every table, by number: the order in which they are created and checked.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Settings,
         Self::ConnectionsV4,
         Self::ConnectionsV6,
@@ -94,6 +96,7 @@ impl Table {
         Self::Shapes,
         Self::Remembered,
         Self::VirtualsV4,
+        Self::Steps,
     ];
 
     /// Name of its map and of its pin.
@@ -124,6 +127,7 @@ impl Table {
             Self::Shapes => "SHAPES",
             Self::Remembered => "REMEMBERED",
             Self::VirtualsV4 => "VIRTUALS_V4",
+            Self::Steps => "STEPS",
         }
     }
 }
@@ -138,9 +142,9 @@ pub enum Constant {
     HashKey0,
     /// Second half of it.
     HashKey1,
-    /// Buckets of the IPv4 connection table, less one.
+    /// Buckets of the IPv4 connection table that connections stand in first, less one. Behind them are those for what has no room there.
     BucketMaskV4,
-    /// Buckets of the IPv6 connection table, less one.
+    /// The same for IPv6.
     BucketMaskV6,
     /// Real numbers, less one.
     RealMask,
@@ -152,11 +156,15 @@ pub enum Constant {
     MessagesPerJiffy,
     /// Buckets of the reply table's index, less one.
     ReplyMask,
+    /// Buckets for IPv4 connections that have no room in the first ones, less one.
+    OverflowMaskV4,
+    /// The same for IPv6.
+    OverflowMaskV6,
 }
 
 impl Constant {
     /// Every constant, by number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::TickShift,
         Self::HashKey0,
         Self::HashKey1,
@@ -167,6 +175,8 @@ impl Constant {
         Self::CpuMask,
         Self::MessagesPerJiffy,
         Self::ReplyMask,
+        Self::OverflowMaskV4,
+        Self::OverflowMaskV6,
     ];
 }
 
@@ -226,6 +236,6 @@ mod tests {
             assert_eq!(meaning(of_constant(constant)), Some(Meaning::Constant(constant)));
         }
         let unknown = u64::from(TAG) << 32;
-        assert_eq!([0, 1, unknown | 25, unknown | 0x10a, u64::MAX].map(meaning), [None; 5]);
+        assert_eq!([0, 1, unknown | 26, unknown | 0x10c, u64::MAX].map(meaning), [None; 5]);
     }
 }

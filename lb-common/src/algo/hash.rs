@@ -14,17 +14,36 @@ const fn round(word: u64, multiplier: u64) -> u64 {
 /// Hash of a connection key of one word, of which [`first_bucket`] and [`second_bucket`] take different bits. The secret's second half
 /// is odd, since it multiplies.
 #[inline(always)]
-pub const fn flow_v4(key: u64, service: u32, secret: [u64; 2]) -> u64 {
-    let word = round(key ^ secret[0], secret[1]);
-    round(word ^ (service as u64) << 17, GOLDEN).wrapping_mul(PI | 1)
+pub const fn flow_v4(key: u64, secret: [u64; 2]) -> u64 {
+    round(key ^ secret[0], secret[1]).wrapping_mul(GOLDEN)
 }
 
 /// Hash of a connection key of three words.
 #[inline(always)]
-pub const fn flow_v6(key: [u64; 3], service: u32, secret: [u64; 2]) -> u64 {
+pub const fn flow_v6(key: [u64; 3], secret: [u64; 2]) -> u64 {
     let mut word = round(key[0] ^ secret[0], secret[1]);
     word = round(word ^ key[1], secret[1]);
-    flow_v4(word ^ key[2], service, secret)
+    flow_v4(word ^ key[2], secret)
+}
+
+/// What tells the addresses of one entry apart in keys of connections (see `Family::marked` of the datapath).
+#[inline(always)]
+pub const fn mark(address: [u64; 2], protocol: u8, secret: [u64; 2]) -> u64 {
+    let word = round(round(address[0] ^ secret[0], secret[1]) ^ address[1] ^ (protocol as u64) << 17, secret[1]);
+    round(word, GOLDEN).wrapping_mul(PI | 1)
+}
+
+/// A connection's bucket in the first table, below `mask + 1`, a power of two. The service comes in last, and moves the connection by as
+/// many buckets: the rest is known while the datapath still looks for the service, which saves 2 ns of 14.
+#[inline(always)]
+pub const fn connection_first(hash: u64, service: u32, mask: u64) -> u64 {
+    (hash >> 32 ^ service as u64) & mask
+}
+
+/// The one in the table that takes what does not fit there.
+#[inline(always)]
+pub const fn connection_second(hash: u64, service: u32, mask: u64) -> u64 {
+    (hash >> 8 ^ service as u64) & mask
 }
 
 /// Name of a fragmented packet, from the words that identify it: never 0 or 1, which mean something else in its table.
@@ -40,7 +59,7 @@ pub const fn fragment(words: [u64; 5], secret: [u64; 2]) -> u64 {
     hash | 2
 }
 
-/// The first of a connection's two buckets, below `mask + 1`, a power of two of at least 2.
+/// The first of two buckets of a table, below `mask + 1`, a power of two of at least 2.
 #[inline(always)]
 pub const fn first_bucket(hash: u64, mask: u64) -> u64 {
     hash >> 32 & mask
@@ -85,7 +104,7 @@ pub const fn service_v4(key: u64, mask: u32) -> u32 {
 /// Bucket of an IPv6 service address.
 #[inline(always)]
 pub const fn service_v6(key: [u64; 3], mask: u32) -> u32 {
-    service_v4(round(round(key[0], PI | 1) ^ key[1], GOLDEN) ^ key[2], mask)
+    service_v4(key[0].wrapping_mul(PI | 1) ^ key[1] ^ key[2], mask)
 }
 
 /// The kernel's `hash_32`: the upper `bits` bits of a product with the 32-bit golden ratio.
@@ -156,7 +175,7 @@ mod tests {
         let mut filled = [0u32; BUCKETS];
         for flow in 0..(BUCKETS as u64 * 8) {
             let (client, port) = (0x0a00_0000 + (flow >> 8), flow & 0xff);
-            let hash = flow_v4(client | (port << 32) | (80 << 48), 3, [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+            let hash = flow_v4(client | (port << 32) | (80 << 48), [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
             filled[first_bucket(hash, BUCKETS as u64 - 1) as usize] += 1;
         }
         // Chi-square against a uniform spread: expectation BUCKETS - 1, standard deviation sqrt(2 * BUCKETS) = 90.

@@ -87,7 +87,13 @@ pub const fn next(direction: Direction, state: State, flags: u8) -> State {
 /// A packet that opens, closes or aborts. Any other leaves an established connection as it is.
 #[inline(always)]
 pub const fn is_turn(flags: u8) -> bool {
-    flags & (flag::SYN | flag::FIN | flag::RST) != 0
+    turn(flags) != 0
+}
+
+/// Those of the flags that make a packet a turn.
+#[inline(always)]
+pub const fn turn(flags: u8) -> u8 {
+    flags & (flag::SYN | flag::FIN | flag::RST)
 }
 
 /// A bare SYN: no client sends it but to begin a connection.

@@ -51,6 +51,9 @@ impl Slot for &EntryV4 {
     fn key_is(self, key: KeyV4) -> bool {
         self.key.load(Ordering::SeqCst) == key.0
     }
+    fn key(self) -> KeyV4 {
+        KeyV4(self.key.load(Ordering::SeqCst))
+    }
     fn write_key(self, key: KeyV4) {
         self.key.store(key.0, Ordering::SeqCst);
     }
@@ -73,6 +76,9 @@ impl Slot for &EntryV6 {
     }
     fn key_is(self, key: KeyV6) -> bool {
         self.key.iter().zip(key.0).all(|(stored, word)| stored.load(Ordering::SeqCst) == word)
+    }
+    fn key(self) -> KeyV6 {
+        KeyV6([0, 1, 2].map(|at: usize| self.key[at].load(Ordering::SeqCst)))
     }
     fn write_key(self, key: KeyV6) {
         for (stored, word) in self.key.iter().zip(key.0) {

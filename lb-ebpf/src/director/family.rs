@@ -1,6 +1,8 @@
 //! What differs between IPv4 and IPv6: header, connection key, tables. The stages are written once, over [`Family`].
 
+use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
+use lb_common::abi::limits::WAYS;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::service::{PROTOCOL_ANY, Target, key_v4, key_v6_tail};
 use lb_common::abi::shape::mask_64;
@@ -19,7 +21,8 @@ use lb_ebpf::packet::Frame;
 
 use crate::maps::replies::RecordAt;
 use crate::maps::{connections, limits, services, settings};
-use crate::stage::{advance, enter, inexact, schedule, template};
+use crate::stage::tunnel::Stand;
+use crate::stage::{advance, enter, inexact, room, schedule, template};
 
 /// An address family as the stages see it.
 pub(crate) trait Family: Sized {
@@ -49,23 +52,27 @@ pub(crate) trait Family: Sized {
     fn key(flow: &Flow<Self::Header>) -> Self::Key;
     /// The client of a connection, as schedulers hash it.
     fn client(key: Self::Key) -> Client;
-    fn hash(key: Self::Key, service: u32) -> u64;
-    /// The bucket at an index that is masked by [`Family::bucket_mask`].
-    fn bucket(index: u64) -> Self::Bucket;
-    fn bucket_mask() -> u64;
-    /// Begins a connection ([`crate::stage::schedule`]), out of line.
-    fn begin(key: Self::Key, mark: u64, target: Target, opening: u64) -> u32;
-    /// Moves a known connection on, out of line ([`crate::stage::advance`]); `key` is the table's.
-    fn advance(key: Self::Key, service: u32, event: u64) -> u32;
+    fn hash(key: Self::Key) -> u64;
+    /// A connection's buckets ([`connections`]), their numbers, and the bucket with a number.
+    fn first(hash: u64, service: u32) -> Self::Bucket;
+    fn second(hash: u64, service: u32) -> Self::Bucket;
+    fn bucket_numbers(hash: u64, service: u32) -> [u32; 2];
+    fn bucket(number: u32) -> Self::Bucket;
+    /// Copies what is kept beside an entry to another's place.
+    fn copy_beside(from: u32, to: u32);
+    /// Begins a connection with the packet at `stand` ([`crate::stage::schedule`]), out of line.
+    fn begin(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32;
+    /// Moves the known connection of the packet at `stand` on, out of line ([`crate::stage::advance`]).
+    fn advance(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32;
     /// The real of a client's template, out of line ([`crate::stage::template`]); `key` is the template's.
     fn template(key: Self::Key, group: u32) -> u32;
     /// Enters a connection or a template, out of line ([`crate::stage::enter`]): service, real and state are `meta`'s. 1 if there was room.
     fn enter(key: Self::Key, meta: Meta) -> u32;
+    /// Makes room in one of a connection's two buckets, out of line ([`crate::stage::room`]). 1 if there is some now.
+    fn make_room(hash: u64, service: u32) -> u32;
     /// The key of the template that a client's connection to a port (raw) is made by.
     fn template_key(key: Self::Key, netmask: u32, port: u16) -> Self::Key;
 
-    /// Entry `index` of its connection table.
-    fn slot(index: u32) -> SlotOf<Self>;
     /// The packet's addresses.
     fn source(ip: &Self::Header) -> Self::Address;
     fn destination(ip: &Self::Header) -> Self::Address;
@@ -76,7 +83,7 @@ pub(crate) trait Family: Sized {
     /// ([`Family::virtual_mark`]), or 0.
     fn marked(key: Self::Key, mark: u64) -> Self::Key;
     /// What connections of an entry for many addresses have in their keys, so that those to two of them are not taken for one.
-    fn virtual_mark(ip: &Self::Header) -> u64;
+    fn virtual_mark(address: Self::Address, protocol: u8) -> u64;
     /// A packet's key and mark as reply records have them.
     fn key_words(key: Self::Key, mark: u64) -> [u64; 3];
     /// The key in the table, of what a record has.
@@ -123,6 +130,12 @@ pub(crate) trait Family: Sized {
         embedded: &Embedded<Self::Address>,
     ) -> Result<(), Verdict>;
 
+    /// Entry `index` of its connection tables.
+    #[inline(always)]
+    fn slot(index: u32) -> SlotOf<Self> {
+        Self::bucket(index / WAYS as u32).slot(index as usize % WAYS)
+    }
+
     /// The destination is the address of some service.
     #[inline(always)]
     fn is_vip(ip: &Self::Header) -> bool {
@@ -137,7 +150,7 @@ pub(crate) trait Family: Sized {
 pub(crate) type SlotOf<F> = <<F as Family>::Bucket as Bucket>::Slot;
 
 /// Bits of an IPv6 key's last word that its mark may have: the ports are in the others.
-pub(crate) const MARK_V6: u64 = !0 << 32;
+const MARK_V6: u64 = !0 << 32;
 
 /// IPv4.
 pub(crate) struct V4;
@@ -189,20 +202,28 @@ impl Family for V4 {
         Client { address: u32::from_be(key as u32), port: u16::from_be((key >> 32) as u16), destination: 0 }
     }
     #[inline(always)]
-    fn hash(key: KeyV4, service: u32) -> u64 {
-        hash::flow_v4(key.0, service, settings::hash_key())
+    fn hash(key: KeyV4) -> u64 {
+        hash::flow_v4(key.0, settings::hash_key())
     }
     #[inline(always)]
-    fn bucket(index: u64) -> connections::BucketV4 {
-        connections::bucket_v4(index)
+    fn first(hash: u64, service: u32) -> connections::BucketV4 {
+        connections::first_v4(hash, service)
     }
     #[inline(always)]
-    fn bucket_mask() -> u64 {
-        settings::bucket_mask_v4()
+    fn second(hash: u64, service: u32) -> connections::BucketV4 {
+        connections::second_v4(hash, service)
     }
     #[inline(always)]
-    fn slot(index: u32) -> connections::SlotV4 {
-        connections::slot_v4(index)
+    fn bucket_numbers(hash: u64, service: u32) -> [u32; 2] {
+        connections::numbers_v4(hash, service)
+    }
+    #[inline(always)]
+    fn bucket(number: u32) -> connections::BucketV4 {
+        connections::bucket_v4(number)
+    }
+    #[inline(always)]
+    fn copy_beside(from: u32, to: u32) {
+        connections::keep_virtual(to, connections::kept_virtual(from));
     }
     #[inline(always)]
     fn source(ip: &ipv4::Header) -> u32 {
@@ -225,8 +246,8 @@ impl Family for V4 {
         KeyV4(key ^ mark)
     }
     #[inline(always)]
-    fn virtual_mark(ip: &ipv4::Header) -> u64 {
-        hash::flow_v4(u64::from(ip.destination), u32::from(ip.protocol), settings::hash_key())
+    fn virtual_mark(address: u32, protocol: u8) -> u64 {
+        hash::mark([u64::from(address), 0], protocol, settings::hash_key())
     }
     #[inline(always)]
     fn key_words(KeyV4(key): KeyV4, mark: u64) -> [u64; 3] {
@@ -249,8 +270,8 @@ impl Family for V4 {
         Target(inexact::xvs_inexact_v4(ip.destination, u32::from(port), u32::from(protocol)))
     }
     #[inline(always)]
-    fn advance(KeyV4(key): KeyV4, service: u32, event: u64) -> u32 {
-        advance::xvs_advance_v4(key, service, event)
+    fn advance(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
+        advance::xvs_advance_v4(ctx, stand.0, target.0)
     }
     #[inline(always)]
     fn template(KeyV4(key): KeyV4, group: u32) -> u32 {
@@ -259,6 +280,10 @@ impl Family for V4 {
     #[inline(always)]
     fn enter(KeyV4(key): KeyV4, meta: Meta) -> u32 {
         enter::xvs_enter_v4(key, meta.0)
+    }
+    #[inline(always)]
+    fn make_room(hash: u64, service: u32) -> u32 {
+        room::xvs_make_room_v4(hash, service)
     }
     #[inline(always)]
     fn template_key(KeyV4(key): KeyV4, netmask: u32, port: u16) -> KeyV4 {
@@ -315,8 +340,8 @@ impl Family for V4 {
         translate_icmp::v4(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
-    fn begin(key: KeyV4, mark: u64, target: Target, opening: u64) -> u32 {
-        schedule::xvs_begin_v4(key.0, mark, target.0, opening)
+    fn begin(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
+        schedule::xvs_begin_v4(ctx, stand.0, target.0)
     }
 }
 
@@ -365,21 +390,27 @@ impl Family for V6 {
         Client { address: Self::folded([upper, lower]), port: u16::from_be(ports as u16), destination: 0 }
     }
     #[inline(always)]
-    fn hash(key: KeyV6, service: u32) -> u64 {
-        hash::flow_v6(key.0, service, settings::hash_key())
+    fn hash(key: KeyV6) -> u64 {
+        hash::flow_v6(key.0, settings::hash_key())
     }
     #[inline(always)]
-    fn bucket(index: u64) -> connections::BucketV6 {
-        connections::bucket_v6(index)
+    fn first(hash: u64, service: u32) -> connections::BucketV6 {
+        connections::first_v6(hash, service)
     }
     #[inline(always)]
-    fn bucket_mask() -> u64 {
-        settings::bucket_mask_v6()
+    fn second(hash: u64, service: u32) -> connections::BucketV6 {
+        connections::second_v6(hash, service)
     }
     #[inline(always)]
-    fn slot(index: u32) -> connections::SlotV6 {
-        connections::slot_v6(index)
+    fn bucket_numbers(hash: u64, service: u32) -> [u32; 2] {
+        connections::numbers_v6(hash, service)
     }
+    #[inline(always)]
+    fn bucket(number: u32) -> connections::BucketV6 {
+        connections::bucket_v6(number)
+    }
+    #[inline(always)]
+    fn copy_beside(_from: u32, _to: u32) {}
     #[inline(always)]
     fn source(ip: &ipv6::Header) -> [u64; 2] {
         ip.source
@@ -401,10 +432,9 @@ impl Family for V6 {
         KeyV6([upper, lower, ports ^ mark])
     }
     #[inline(always)]
-    fn virtual_mark(ip: &ipv6::Header) -> u64 {
-        let [upper, lower] = ip.destination;
+    fn virtual_mark(address: [u64; 2], protocol: u8) -> u64 {
         // Above the ports, where nothing else is.
-        hash::flow_v6([upper, lower, 0], u32::from(ip.protocol), settings::hash_key()) & MARK_V6
+        hash::mark(address, protocol, settings::hash_key()) & MARK_V6
     }
     #[inline(always)]
     fn key_words(key: KeyV6, mark: u64) -> [u64; 3] {
@@ -429,8 +459,8 @@ impl Family for V6 {
         Target(inexact::xvs_inexact_v6(upper, lower, u32::from(port), u32::from(protocol)))
     }
     #[inline(always)]
-    fn advance(key: KeyV6, service: u32, event: u64) -> u32 {
-        advance::xvs_advance_v6(key.0[0], key.0[1], key.0[2], service, event)
+    fn advance(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
+        advance::xvs_advance_v6(ctx, stand.0, target.0)
     }
     #[inline(always)]
     fn template(key: KeyV6, group: u32) -> u32 {
@@ -439,6 +469,10 @@ impl Family for V6 {
     #[inline(always)]
     fn enter(key: KeyV6, meta: Meta) -> u32 {
         enter::xvs_enter_v6(key.0[0], key.0[1], key.0[2], meta.0)
+    }
+    #[inline(always)]
+    fn make_room(hash: u64, service: u32) -> u32 {
+        room::xvs_make_room_v6(hash, service)
     }
     #[inline(always)]
     fn template_key(KeyV6([upper, lower, _]): KeyV6, netmask: u32, port: u16) -> KeyV6 {
@@ -503,8 +537,8 @@ impl Family for V6 {
         translate_icmp::v6(packet, unproven(offset), &ip, change, &unproven_embedded(embedded))
     }
     #[inline(always)]
-    fn begin(key: KeyV6, mark: u64, target: Target, opening: u64) -> u32 {
-        schedule::xvs_begin_v6(key.0[0], key.0[1], key.0[2] | mark, target.0, opening)
+    fn begin(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
+        schedule::xvs_begin_v6(ctx, stand.0, target.0)
     }
 }
 

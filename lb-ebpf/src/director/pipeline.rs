@@ -56,15 +56,25 @@ fn frame(ctx: *mut xdp_md) -> Result<ActionNumber, Verdict> {
 #[inline(always)]
 fn parse_and_balance<F: Family>(ctx: *mut xdp_md, packet: &Frame, offset: usize) -> Result<ActionNumber, Verdict> {
     let stand = Stand::new(offset, F::IS_V6);
-    let bound = F::parse(packet, offset, Parsed::<F> { ctx, stand, family: PhantomData })?;
-    send::<F>(ctx, packet, &bound, stand)
+    match F::parse(packet, offset, Parsed::<F> { ctx, packet: *packet, stand, family: PhantomData })? {
+        Onward::Gone(action) => Ok(action),
+        Onward::To(bound) => send::<F>(ctx, packet, &bound, stand),
+    }
 }
 
 /// A packet whose headers have been read.
 struct Parsed<F> {
     ctx: *mut xdp_md,
+    packet: Frame,
     stand: Stand,
     family: PhantomData<F>,
+}
+
+/// What is left to do for a packet that has a real.
+enum Onward {
+    /// Nothing: what the kernel is to do with it.
+    Gone(ActionNumber),
+    To(Bound),
 }
 
 /// A packet that has a real.
@@ -77,24 +87,30 @@ struct Bound {
 }
 
 impl<F: Family> Then<F::Header> for Parsed<F> {
-    type Out = Bound;
+    type Out = Onward;
 
     #[inline(always)]
-    fn flow(self, flow: Flow<F::Header>) -> Result<Bound, Verdict> {
-        balance::<F>(self.ctx, &flow, self.stand, false)
+    fn flow(self, flow: Flow<F::Header>) -> Result<Onward, Verdict> {
+        let bound = balance::<F>(self.ctx, &flow, self.stand, false)?;
+        if bound.real.way.is_direct() {
+            // Here and not with all others, where it would have to be asked for once more.
+            let verdict = forward::directly(&self.packet, bound.length, bound.real);
+            return leave::<F>(self.ctx, &bound, self.stand, verdict).map(Onward::Gone);
+        }
+        Ok(Onward::To(bound))
     }
 
     #[inline(always)]
-    fn first_fragment(self, flow: Flow<F::Header>) -> Result<Bound, Verdict> {
+    fn first_fragment(self, flow: Flow<F::Header>) -> Result<Onward, Verdict> {
         let bound = balance::<F>(self.ctx, &flow, self.stand, true)?;
         // All fragments of a packet leave alike, so that a real's NIC gives them to one queue.
         let entropy = hash::entropy(bound.hash) & ENTROPY_MASK;
         fragment::remember(self.ctx, self.stand, bound.real.number, entropy);
-        Ok(Bound { hash: u64::from(entropy), ..bound })
+        Ok(Onward::To(Bound { hash: u64::from(entropy), ..bound }))
     }
 
     #[inline(always)]
-    fn unbalanced(self, ip: F::Header) -> Result<Bound, Verdict> {
+    fn unbalanced(self, ip: F::Header) -> Result<Onward, Verdict> {
         let stand = if F::is_vip(&ip) {
             self.stand
         } else if settings::has_replies() {
@@ -103,7 +119,7 @@ impl<F: Family> Then<F::Header> for Parsed<F> {
             return Err(Verdict::NotAService);
         };
         let Sent { real, entropy } = aside::ask(self.ctx, stand, F::is_fragment(&ip))?;
-        Ok(Bound { real, length: F::length(&ip), hash: u64::from(entropy) })
+        Ok(Onward::To(Bound { real, length: F::length(&ip), hash: u64::from(entropy) }))
     }
 }
 
@@ -119,9 +135,9 @@ fn balance<F: Family>(
     };
     let now = settings::now();
     let place = service.place::<F>(flow);
-    let real = match connection::follow(ctx, flow, &place, stand, now)? {
+    let real = match connection::follow(ctx, flow, service.target, &place, stand, now)? {
         Some(real) => real,
-        None => schedule::new_connection(ctx, flow, service.target, &place, stand)?,
+        None => schedule::new_connection::<F>(ctx, service.target, stand)?,
     };
     // Asked first: direct routing pays for one comparison, which forwarding makes in any case.
     if !real.way.is_direct() && method::is_translated(real.way.method()) {
@@ -133,7 +149,23 @@ fn balance<F: Family>(
 #[inline(always)]
 fn send<F: Family>(ctx: *mut xdp_md, packet: &Frame, bound: &Bound, stand: Stand) -> Result<ActionNumber, Verdict> {
     let Bound { real, length, hash } = *bound;
-    let verdict = forward::to_real::<F>(ctx, packet, length, real, hash, stand)?;
+    let verdict = forward::to_real::<F>(ctx, packet, length, real, hash, stand);
+    leave::<F>(ctx, bound, stand, verdict)
+}
+
+/// Counts a packet that was made ready for its real, and says what the kernel is to do with it.
+#[inline(always)]
+fn leave<F: Family>(
+    ctx: *mut xdp_md,
+    bound: &Bound,
+    stand: Stand,
+    verdict: Result<Verdict, Verdict>,
+) -> Result<ActionNumber, Verdict> {
+    let Bound { real, length, .. } = *bound;
+    let verdict = match verdict {
+        Err(Verdict::TooBig) => return Err(forward::too_big(ctx, stand, real.way)),
+        other => other?,
+    };
     if forward::came_in_by(ctx, real.entry.ifindex()) {
         account::forwarded(real.number, length, verdict);
         Ok(xdp_action::XDP_TX as ActionNumber)

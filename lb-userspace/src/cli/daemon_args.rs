@@ -28,8 +28,8 @@ pub struct DaemonArgs {
     /// Where the applied configuration is kept
     #[arg(long, value_name = "PATH", default_value = "/var/lib/xvs")]
     pub state_dir: PathBuf,
-    /// Connections remembered per address family; none means the built-in size
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=1 << 26))]
+    /// Connections remembered over IPv4, and over IPv6 (16 million at most); none means the built-in size
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=31_876_710))]
     pub connections: Option<u32>,
     /// Real servers over all services; none means the built-in size
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]

@@ -84,9 +84,9 @@ impl Director {
         let wanted = Geometry::for_connections(options.connections, options.reals, options.translated, cpus()?)?;
         let adopted = adopted(&pins)?;
         if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
-            let connections = u64::from(kept.buckets_v4) * 2;
+            let connections = kept.v4.room();
             warnings.push(format!(
-                "the tables keep the size they were created with ({connections} connections of each family, {} reals); \
+                "the tables keep the size they were created with ({connections} connections, {} reals); \
                  `xvs detach` makes room for another, and forgets connections",
                 kept.reals
             ));

@@ -10,7 +10,6 @@ use lb_common::table::unit;
 
 use super::ageing::Ageing;
 use super::flows::address;
-use super::mapped::Mapped;
 use super::tables::Tables;
 use super::virtuals::Virtuals;
 
@@ -128,8 +127,7 @@ impl Tables {
 
     /// Connections that fit, IPv4 and IPv6.
     pub fn places(&self) -> (u64, u64) {
-        let of = |table: &Mapped, entry: usize| (table.words().len() / entry) as u64;
-        (of(&self.maps.connections_v4, 2), of(&self.maps.connections_v6, 4))
+        (self.geometry.v4.places(), self.geometry.v6.places())
     }
 
     /// Counts every connection anew into the reals' loads: what a daemon finds that adopts tables whose last one died in mid-change.

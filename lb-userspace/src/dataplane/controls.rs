@@ -60,6 +60,7 @@ impl Tables {
         Connections {
             v4: self.maps.connections_v4.words(),
             v6: self.maps.connections_v6.words(),
+            buckets: [self.geometry.v4, self.geometry.v6],
             secret: self.settings().secret(),
         }
     }

@@ -9,6 +9,8 @@ use lb_common::abi::reply::Place;
 use lb_common::algo::hash;
 use lb_common::table::{self, Bucket, Claimed, Found, Slot};
 
+use super::pins::Buckets;
+
 /// What names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
@@ -32,6 +34,8 @@ pub(super) struct At {
 pub(super) struct Connections<'a> {
     pub(super) v4: &'a [AtomicU64],
     pub(super) v6: &'a [AtomicU64],
+    /// Buckets of the families' tables.
+    pub(super) buckets: [Buckets; 2],
     pub(super) secret: [u64; 2],
 }
 
@@ -133,12 +137,14 @@ impl<'a> Connections<'a> {
 
     fn side_v4(&self, flow: &Flow) -> Side<'a, 1> {
         let key = flow.key()[0];
-        Side { table: self.v4, key: [key], hash: hash::flow_v4(key, flow.service, self.secret), is_v6: false }
+        let [first, second] = numbers(self.buckets[0], hash::flow_v4(key, self.secret), flow.service);
+        Side { table: self.v4, key: [key], buckets: [first, second], is_v6: false }
     }
 
     fn side_v6(&self, flow: &Flow) -> Side<'a, 3> {
         let key = flow.key();
-        Side { table: self.v6, key, hash: hash::flow_v6(key, flow.service, self.secret), is_v6: true }
+        let [first, second] = numbers(self.buckets[1], hash::flow_v6(key, self.secret), flow.service);
+        Side { table: self.v6, key, buckets: [first, second], is_v6: true }
     }
 }
 
@@ -146,15 +152,21 @@ impl<'a> Connections<'a> {
 struct Side<'a, const KEY: usize> {
     table: &'a [AtomicU64],
     key: [u64; KEY],
-    hash: u64,
+    buckets: [usize; 2],
     is_v6: bool,
+}
+
+/// Numbers of a connection's two buckets.
+fn numbers(buckets: Buckets, hash: u64, service: u32) -> [usize; 2] {
+    let mask = |count: u32| u64::from(count - 1);
+    let first = hash::connection_first(hash, service, mask(buckets.first)) as usize;
+    let second = hash::connection_second(hash, service, mask(buckets.overflow)) as usize;
+    [first, buckets.first as usize + second]
 }
 
 impl<'a, const KEY: usize> Side<'a, KEY> {
     fn buckets(&self) -> [BucketAt<'a, KEY>; 2] {
-        let mask = (self.table.len() / (KEY + 1) / WAYS - 1) as u64;
-        [hash::first_bucket(self.hash, mask), hash::second_bucket(self.hash, mask)]
-            .map(|number| BucketAt { table: self.table, number: number as usize })
+        self.buckets.map(|number| BucketAt { table: self.table, number })
     }
 
     fn place(&self, entry: Entry<'a, KEY>) -> Place {
@@ -168,7 +180,7 @@ impl<'a, const KEY: usize> Side<'a, KEY> {
 
     fn begin(&self, meta: Meta, now: u32, timeouts: &[u32; STATES]) -> Option<(Place, Option<Meta>)> {
         let [first, second] = self.buckets();
-        let Claimed { slot, evicted } = table::claim(first, second, now, timeouts)?;
+        let Claimed { slot, evicted } = table::claim(first, second, now, timeouts, true)?;
         slot.write_key(self.key);
         slot.publish(meta);
         Some((self.place(slot), evicted))
@@ -213,6 +225,9 @@ impl<const KEY: usize> Slot for Entry<'_, KEY> {
     fn key_is(self, key: [u64; KEY]) -> bool {
         self.words.iter().zip(key).all(|(stored, word)| stored.load(Ordering::SeqCst) == word)
     }
+    fn key(self) -> [u64; KEY] {
+        std::array::from_fn(|at| self.words[at].load(Ordering::SeqCst))
+    }
     fn write_key(self, key: [u64; KEY]) {
         for (stored, word) in self.words.iter().zip(key) {
             stored.store(word, Ordering::SeqCst);
@@ -233,8 +248,9 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_begun_is_found_in_its_place() {
-        let (v4, v6) = (table(4 * WAYS * 2), table(4 * WAYS * 4));
-        let connections = Connections { v4: &v4, v6: &v6, secret: [3, 5] };
+        let (v4, v6) = (table(5 * WAYS * 2), table(5 * WAYS * 4));
+        let buckets = Buckets { first: 4, overflow: 1 };
+        let connections = Connections { v4: &v4, v6: &v6, buckets: [buckets, buckets], secret: [3, 5] };
         for (client, number) in ["192.0.2.7:4000", "[2001:db8::7]:4000"].into_iter().zip([7, 9]) {
             let flow = Flow { service: 2, client: client.parse().unwrap(), port: 50_000 };
             assert_eq!(connections.find(&flow), None);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
 use lb_common::abi::counters::{Counters, VERDICT_SLOTS};
-use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES, WAYS};
+use lb_common::abi::limits::{CONFIGS, MAX_SERVICES, RING_LINES, ROOM_STEPS, WAYS};
 use lb_common::abi::real::{Capacity, Real};
 use lb_common::abi::service::{BUCKETS, Config, Cursor, Member, RingLine};
 use lb_common::abi::settings::Settings;
@@ -23,16 +23,25 @@ use super::DataplaneError;
 /// How large the tables are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Buckets of the IPv4 connection table, a power of two; four connections each.
-    pub buckets_v4: u32,
-    /// Buckets of the IPv6 connection table, a power of two; four connections each.
-    pub buckets_v6: u32,
+    /// Buckets of the IPv4 connection table.
+    pub v4: Buckets,
+    /// Buckets of the IPv6 connection table.
+    pub v6: Buckets,
     /// Real servers, a power of two.
     pub reals: u32,
     /// Buckets of the reply table's index, a power of two; eight connections with address translation each.
     pub reply_buckets: u32,
     /// Possible CPUs.
     pub cpus: u32,
+}
+
+/// How large a family's connection table is: buckets of four connections, both numbers powers of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buckets {
+    /// Where connections are if there is room.
+    pub first: u32,
+    /// Behind them those that take the others: no more.
+    pub overflow: u32,
 }
 
 /// The pins of one director.
@@ -46,6 +55,9 @@ pub(super) const ARRAY: u32 = 2;
 /// `BPF_F_MMAPABLE`: user space maps the memory.
 pub(super) const MMAPABLE: u32 = 1 << 10;
 
+/// Connections that a director has room for at least.
+const LEAST: u32 = 64;
+
 /// What the verifier lets an index add to an address: a table is smaller (`BPF_MAX_VAR_OFF`).
 const MAX_TABLE: u64 = 1 << 29;
 
@@ -58,16 +70,65 @@ struct Shape {
     flags: u32,
 }
 
+// === impl Buckets ===
+
+impl Buckets {
+    /// Room for so many connections, in buckets of so many bytes: as many first places, or up to twice as many, and a quarter more behind
+    /// them, so that four fifths of all places are taken at most. Where the verifier allows no more, as many behind as in front, of which
+    /// connections may take nineteen twentieths.
+    fn for_connections(connections: u32, bucket: usize) -> Self {
+        let most = (MAX_TABLE / bucket as u64) as u32;
+        let first = connections.max(LEAST).div_ceil(WAYS as u32).next_power_of_two();
+        if first < most { Self { first, overflow: first / 4 } } else { Self { first: most / 2, overflow: most / 2 } }
+    }
+
+    /// Connections that a table takes at most, of buckets of so many bytes.
+    fn most(bucket: usize) -> u32 {
+        (MAX_TABLE / bucket as u64 * WAYS as u64 * 19 / 20) as u32
+    }
+
+    /// Both numbers, of a table of so many buckets; None if no table is that large.
+    fn of(all: u32) -> Option<Self> {
+        let highest = 1 << all.checked_ilog2()?;
+        let first = if highest == all { all / 2 } else { highest };
+        let buckets = Self { first, overflow: all - first };
+        (buckets.first > 0 && buckets.overflow.is_power_of_two()).then_some(buckets)
+    }
+
+    /// All buckets.
+    pub fn all(self) -> u32 {
+        self.first + self.overflow
+    }
+
+    /// Connections that [`Buckets::for_connections`] may have been asked for, at most.
+    pub fn room(self) -> u64 {
+        if self.first == self.overflow { self.places() * 19 / 20 } else { u64::from(self.first) * WAYS as u64 }
+    }
+
+    /// Connections that there are places for.
+    pub fn places(self) -> u64 {
+        u64::from(self.all()) * WAYS as u64
+    }
+}
+
 // === impl Geometry ===
 
 impl Geometry {
-    /// Room for `connections` in each family and `translated` ones with address translation at a load of at most one half, for `reals`
-    /// real servers at least.
+    /// Room for `connections` over IPv4, and over IPv6 for as many or as many as fit ([`Buckets::for_connections`]); for `translated` ones
+    /// with address translation at a load of at most one half, and for `reals` real servers at least.
     pub fn for_connections(connections: u32, reals: u32, translated: u32, cpus: u32) -> Result<Self, DataplaneError> {
-        let buckets = (connections.max(8).div_ceil(2)).next_power_of_two();
+        let (v4, v6) = (size_of::<connection::BucketV4>(), size_of::<connection::BucketV6>());
+        if connections > Buckets::most(v4) {
+            return Err(DataplaneError::Full(format!(
+                "{connections} connections are too many: the kernel's verifier allows a table of {} MiB, in which up to {} \
+                 connections fit",
+                MAX_TABLE >> 20,
+                Buckets::most(v4)
+            )));
+        }
         let geometry = Self {
-            buckets_v4: buckets,
-            buckets_v6: buckets,
+            v4: Buckets::for_connections(connections, v4),
+            v6: Buckets::for_connections(connections, v6),
             reals: reals.max(2).next_power_of_two(),
             reply_buckets: (translated.max(8).div_ceil(reply::WAYS as u32 / 2)).next_power_of_two(),
             cpus,
@@ -75,15 +136,15 @@ impl Geometry {
         match Table::ALL.into_iter().find(|table| geometry.bytes(*table) > MAX_TABLE) {
             None => Ok(geometry),
             Some(table) => Err(DataplaneError::Full(format!(
-                "{connections} connections of each family and {reals} reals are too many: table {} would take {} MiB, \
-                 the kernel's verifier allows {}; {}",
+                "{reals} reals and {translated} connections with address translation are too many: table {} would take {} MiB, the \
+                 kernel's verifier allows {}{}",
                 table.name(),
                 geometry.bytes(table) >> 20,
                 MAX_TABLE >> 20,
-                match table {
-                    Table::Replies => format!("{translated} of them with address translation"),
-                    Table::RealCounters => format!("fewer reals fit ({cpus} CPUs have counters of each)"),
-                    _ => format!("up to {} connections fit", MAX_TABLE / size_of::<connection::BucketV6>() as u64 * 2),
+                if table == Table::RealCounters {
+                    format!("; {cpus} CPUs have counters of each real")
+                } else {
+                    String::new()
                 }
             ))),
         }
@@ -98,8 +159,9 @@ impl Geometry {
     pub fn layout(&self, table: Table) -> (usize, u32) {
         match table {
             Table::Settings => (size_of::<Settings>(), 1),
-            Table::ConnectionsV4 => (size_of::<connection::BucketV4>(), self.buckets_v4),
-            Table::ConnectionsV6 => (size_of::<connection::BucketV6>(), self.buckets_v6),
+            Table::ConnectionsV4 => (size_of::<connection::BucketV4>(), self.v4.all()),
+            Table::ConnectionsV6 => (size_of::<connection::BucketV6>(), self.v6.all()),
+            Table::Steps => (ROOM_STEPS as usize * size_of::<u64>(), self.cpu_places()),
             Table::ServicesV4 => (size_of::<service::BucketV4>(), BUCKETS),
             Table::ServicesV6 => (size_of::<service::BucketV6>(), BUCKETS),
             Table::Configs => (size_of::<Config>(), CONFIGS),
@@ -115,8 +177,8 @@ impl Geometry {
             Table::Messages => (MESSAGES_BYTES, self.cpu_places()),
             Table::ReplyIndex => (size_of::<reply::Bucket>(), self.reply_buckets),
             Table::Replies => (size_of::<reply::Record>(), self.reply_buckets * reply::WAYS as u32),
-            Table::TiesV4 | Table::VirtualsV4 => (size_of::<u32>(), self.buckets_v4 * WAYS as u32),
-            Table::TiesV6 => (size_of::<u32>(), self.buckets_v6 * WAYS as u32),
+            Table::TiesV4 | Table::VirtualsV4 => (size_of::<u32>(), self.v4.all() * WAYS as u32),
+            Table::TiesV6 => (size_of::<u32>(), self.v6.all() * WAYS as u32),
             Table::Locals => (size_of::<reply::Local>(), 2 * reply::MAX_LOCALS),
             Table::RealCounters => (size_of::<Counters>(), self.cpu_places().saturating_mul(self.reals)),
             Table::Capacities => (size_of::<Capacity>(), self.reals),
@@ -199,19 +261,19 @@ impl Pins {
         }
         let bytes = |table| self.shape(table).map(|shape| shape.value_size);
         let count = |bytes: u64, size: usize| u32::try_from(bytes / size as u64).unwrap_or(u32::MAX);
+        let buckets = |table: Table, size: usize| {
+            let count = count(bytes(table)?, size);
+            let difference = || format!("{count} buckets, which no version makes");
+            Buckets::of(count).ok_or_else(|| DataplaneError::Shape { path: self.map(table), difference: difference() })
+        };
         let geometry = Geometry {
-            buckets_v4: count(bytes(Table::ConnectionsV4)?, size_of::<connection::BucketV4>()),
-            buckets_v6: count(bytes(Table::ConnectionsV6)?, size_of::<connection::BucketV6>()),
+            v4: buckets(Table::ConnectionsV4, size_of::<connection::BucketV4>())?,
+            v6: buckets(Table::ConnectionsV6, size_of::<connection::BucketV6>())?,
             reals: count(bytes(Table::Reals)?, size_of::<Real>()),
             reply_buckets: count(bytes(Table::ReplyIndex)?, size_of::<reply::Bucket>()),
             cpus,
         };
-        for (table, count) in [
-            (Table::ConnectionsV4, geometry.buckets_v4),
-            (Table::ConnectionsV6, geometry.buckets_v6),
-            (Table::Reals, geometry.reals),
-            (Table::ReplyIndex, geometry.reply_buckets),
-        ] {
+        for (table, count) in [(Table::Reals, geometry.reals), (Table::ReplyIndex, geometry.reply_buckets)] {
             if !count.is_power_of_two() || count < 2 {
                 let difference = format!("{count} values, which is no power of two");
                 return Err(DataplaneError::Shape { path: self.map(table), difference });

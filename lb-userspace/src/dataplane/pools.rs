@@ -134,7 +134,7 @@ impl Tables {
     pub(super) fn seed_cursors(&self, id: u32) {
         let secret = self.settings().secret()[1];
         for cpu in 0..self.geometry.cpu_places() {
-            let seed = hash::flow_v4(u64::from(cpu) << 32 | u64::from(id), 0, [secret, secret]) as u32;
+            let seed = hash::mark([u64::from(cpu) << 32 | u64::from(id), 0], 0, [secret, secret]) as u32;
             self.maps.cursors.write(cpu * MAX_SERVICES + id, &Cursor { seed, ..Cursor::default() });
         }
     }

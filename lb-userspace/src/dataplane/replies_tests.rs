@@ -4,6 +4,7 @@ use lb_common::abi::connection::{Meta, State};
 use lb_common::abi::settings::DEFAULT_TIMEOUTS;
 
 use super::super::flows::Flow;
+use super::super::pins::Buckets;
 use super::*;
 
 struct Memory([Vec<AtomicU64>; 6]);
@@ -20,7 +21,7 @@ impl Memory {
 
     fn replies(&self) -> Replies<'_> {
         let [index, records, ties_v4, ties_v6, v4, v6] = &self.0;
-        let connections = Connections { v4, v6, secret: [3, 5] };
+        let connections = Connections { v4, v6, buckets: [Buckets { first: 8, overflow: 8 }; 2], secret: [3, 5] };
         Replies { index, records, ties: [ties_v4, ties_v6], connections }
     }
 }

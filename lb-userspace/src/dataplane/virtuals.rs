@@ -36,7 +36,7 @@ impl<'a> Virtuals<'a> {
                 let word = self.tables.maps.virtuals_v4.words().get(index / 2);
                 let pair = word.map_or(0, |word| word.load(Ordering::Relaxed));
                 let address = (pair >> (32 * (index % 2))) as u32;
-                let mark = hash::flow_v4(u64::from(address), u32::from(*protocol), self.secret);
+                let mark = hash::mark([u64::from(address), 0], *protocol, self.secret);
                 (key ^ mark, Some((IpAddr::V4(Ipv4Addr::from(address.to_ne_bytes())), *protocol)))
             }
             Some((ip, protocol, false)) => (key, Some((*ip, *protocol))),

@@ -5,7 +5,9 @@ use lb_common::abi::connection as abi;
 use lb_common::abi::connection::{KeyV4, KeyV6, Meta};
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::tables::{self, placeholder::of_table};
+use lb_common::algo::hash;
 use lb_common::table::{Bucket, Slot};
+use lb_ebpf::immediate::below;
 use lb_ebpf::word;
 
 use super::{Table, settings};
@@ -27,36 +29,77 @@ pub(crate) struct SlotV4(*mut abi::EntryV4);
 #[derive(Clone, Copy)]
 pub(crate) struct SlotV6(*mut abi::EntryV6);
 
-/// The bucket at an index below the table's mask.
-#[inline(always)]
-pub(crate) fn bucket_v4(index: u64) -> BucketV4 {
-    BucketV4(ConnectionsV4::at(index))
+macro_rules! buckets {
+    ($bucket:ident, $first:ident, $second:ident, $numbers:ident, $numbered:ident, $entry:ident, $table:ty,
+     $mask:path, $overflow_mask:path) => {
+        /// The bucket that a connection stands in first.
+        #[inline(always)]
+        pub(crate) fn $first(hash: u64, service: u32) -> $bucket {
+            $bucket(<$table>::at(hash::connection_first(hash, service, $mask())))
+        }
+
+        /// The one that it stands in if there is no room there.
+        #[inline(always)]
+        pub(crate) fn $second(hash: u64, service: u32) -> $bucket {
+            $bucket(<$table>::at(hash::connection_second(hash, service, $overflow_mask()) + $mask() + 1))
+        }
+
+        /// Numbers of both.
+        #[inline(always)]
+        pub(crate) fn $numbers(hash: u64, service: u32) -> [u32; 2] {
+            let second = hash::connection_second(hash, service, $overflow_mask()) + $mask() + 1;
+            [hash::connection_first(hash, service, $mask()) as u32, second as u32]
+        }
+
+        /// The bucket with a number.
+        #[inline(always)]
+        pub(crate) fn $numbered(number: u32) -> $bucket {
+            $bucket(<$table>::at(below(u64::from(number), $mask() + $overflow_mask() + 2)))
+        }
+
+        /// The number of an entry, or 0 if there is none with this number.
+        #[inline(always)]
+        pub(crate) fn $entry(index: u32) -> u64 {
+            below(u64::from(index), ($mask() + $overflow_mask() + 2) * WAYS as u64)
+        }
+    };
 }
 
-/// The bucket at an index below the table's mask.
-#[inline(always)]
-pub(crate) fn bucket_v6(index: u64) -> BucketV6 {
-    BucketV6(ConnectionsV6::at(index))
-}
-
-/// Entry `index` of the IPv4 table.
-#[inline(always)]
-pub(crate) fn slot_v4(index: u32) -> SlotV4 {
-    bucket_v4((u64::from(index) / WAYS as u64) & settings::bucket_mask_v4()).slot(index as usize % WAYS)
-}
-
-/// Entry `index` of the IPv6 table.
-#[inline(always)]
-pub(crate) fn slot_v6(index: u32) -> SlotV6 {
-    bucket_v6((u64::from(index) / WAYS as u64) & settings::bucket_mask_v6()).slot(index as usize % WAYS)
-}
+buckets!(
+    BucketV4,
+    first_v4,
+    second_v4,
+    numbers_v4,
+    bucket_v4,
+    entry_v4,
+    ConnectionsV4,
+    settings::bucket_mask_v4,
+    settings::overflow_mask_v4
+);
+buckets!(
+    BucketV6,
+    first_v6,
+    second_v6,
+    numbers_v6,
+    bucket_v6,
+    entry_v6,
+    ConnectionsV6,
+    settings::bucket_mask_v6,
+    settings::overflow_mask_v6
+);
 
 /// Keeps the address (raw) that the client of IPv4 connection `index` sent to.
 #[inline(always)]
 pub(crate) fn keep_virtual(index: u32, address: u32) {
-    let place = VirtualsV4::at(u64::from(index) & (settings::bucket_mask_v4() * WAYS as u64 + (WAYS as u64 - 1)));
     // SAFETY: an aligned half word of the table.
-    unsafe { word::store_half(place, address) }
+    unsafe { word::store_half(VirtualsV4::at(entry_v4(index)), address) }
+}
+
+/// The address that is kept for IPv4 connection `index`.
+#[inline(always)]
+pub(crate) fn kept_virtual(index: u32) -> u32 {
+    // SAFETY: as above.
+    unsafe { word::load_half(VirtualsV4::at(entry_v4(index))) }
 }
 
 impl Bucket for BucketV4 {
@@ -109,6 +152,11 @@ impl Slot for SlotV4 {
         unsafe { word::load(&raw const (*self.0).key) == key.0 }
     }
     #[inline(always)]
+    fn key(self) -> KeyV4 {
+        // SAFETY: as above.
+        KeyV4(unsafe { word::load(&raw const (*self.0).key) })
+    }
+    #[inline(always)]
     fn write_key(self, key: KeyV4) {
         // SAFETY: as above; the entry is busy by our hand, nobody else writes it.
         unsafe { word::store(&raw mut (*self.0).key, key.0) }
@@ -132,6 +180,14 @@ impl Slot for SlotV6 {
             word::load(stored.add(2)) == key.0[2]
                 && word::load(stored.add(1)) == key.0[1]
                 && word::load(stored) == key.0[0]
+        }
+    }
+    #[inline(always)]
+    fn key(self) -> KeyV6 {
+        // SAFETY: as above.
+        unsafe {
+            let stored = (&raw const (*self.0).key).cast::<u64>();
+            KeyV6([word::load(stored), word::load(stored.add(1)), word::load(stored.add(2))])
         }
     }
     #[inline(always)]

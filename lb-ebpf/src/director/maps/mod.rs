@@ -14,6 +14,7 @@ pub(crate) mod replies;
 pub(crate) mod services;
 pub(crate) mod settings;
 pub(crate) mod shapes;
+pub(crate) mod steps;
 
 use core::marker::PhantomData;
 

@@ -1,6 +1,7 @@
 //! Real servers and their connection counts.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
+use lb_common::abi::connection::Meta;
 use lb_common::abi::real::{Capacity, Load, Real, family, method, option};
 use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
@@ -27,7 +28,18 @@ impl Chosen {
     /// The real with this number.
     #[inline(always)]
     pub(crate) fn of(number: u32) -> Self {
-        let number = u64::from(number) & settings::real_mask();
+        Self::masked(u64::from(number))
+    }
+
+    /// The real of a connection.
+    #[inline(always)]
+    pub(crate) fn of_connection(meta: Meta) -> Self {
+        Self::masked(meta.real_and_more())
+    }
+
+    #[inline(always)]
+    fn masked(number: u64) -> Self {
+        let number = number & settings::real_mask();
         let entry = Entry(Reals::at(number));
         Self { number, entry, way: entry.way() }
     }

@@ -11,7 +11,7 @@ use lb_common::table::Slot;
 use lb_ebpf::immediate::{immediate, masked};
 use lb_ebpf::word;
 
-use super::{Table, settings};
+use super::{Table, connections, settings};
 use crate::family::{Family, V4, V6};
 
 type Index = Table<Bucket, { of_table(tables::Table::ReplyIndex) }>;
@@ -207,12 +207,7 @@ fn is_used_by<F: Family>(row: Row, place: Place) -> bool {
 
 #[inline(always)]
 fn tie_place<F: Family>(index: u32) -> *mut u32 {
-    let index = u64::from(index);
-    if F::IS_V6 {
-        TiesV6::at(index & (settings::bucket_mask_v6() * 4 + 3))
-    } else {
-        TiesV4::at(index & (settings::bucket_mask_v4() * 4 + 3))
-    }
+    if F::IS_V6 { TiesV6::at(connections::entry_v6(index)) } else { TiesV4::at(connections::entry_v4(index)) }
 }
 
 /// Number of the reply record of a connection, plus one.

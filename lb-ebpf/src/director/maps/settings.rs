@@ -14,8 +14,8 @@ type TheSettings = Table<Settings, { of_table(tables::Table::Settings) }>;
 /// Ticks of about one second, modulo 2^22 where stored.
 #[inline(always)]
 pub(crate) fn now() -> u32 {
-    let shift = immediate::<{ of_constant(Constant::TickShift) }>() & 63;
-    (lb_ebpf::helpers::jiffies() >> shift) as u32 & SEEN_MASK as u32
+    let jiffies = lb_ebpf::helpers::jiffies();
+    (jiffies >> (immediate::<{ of_constant(Constant::TickShift) }>() & 63)) as u32 & SEEN_MASK as u32
 }
 
 #[inline(always)]
@@ -36,6 +36,16 @@ pub(crate) fn bucket_mask_v6() -> u64 {
 #[inline(always)]
 pub(crate) fn real_mask() -> u64 {
     immediate::<{ of_constant(Constant::RealMask) }>()
+}
+
+#[inline(always)]
+pub(crate) fn overflow_mask_v4() -> u64 {
+    immediate::<{ of_constant(Constant::OverflowMaskV4) }>()
+}
+
+#[inline(always)]
+pub(crate) fn overflow_mask_v6() -> u64 {
+    immediate::<{ of_constant(Constant::OverflowMaskV6) }>()
 }
 
 /// Members there are room for, less one: each real twice.

@@ -2,13 +2,18 @@
 //! take it. Out of line: the verifier walks it once by itself, not once for each way through the parser.
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
-use lb_common::abi::connection::{KeyV4, KeyV6, State};
+use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::connection::State;
 use lb_common::abi::real::{disposition, method};
+use lb_common::abi::service::Target;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
+use lb_common::wire::parse::Flow;
 
-use super::connection::{self, PROTOCOL_SHIFT, Place};
+use super::connection;
+use super::service::Found;
 use super::tie::Occasion;
+use super::tunnel::Stand;
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::settings;
@@ -20,37 +25,37 @@ pub(crate) const REAL: u32 = 1 << 24;
 /// Beside a real: the connection's tie has to be looked at.
 pub(crate) const TIE: u32 = 1 << 25;
 
-/// Moves an IPv4 connection on. `event` is the packet's, with its protocol above it.
+/// Moves the connection of the IPv4 packet at `stand` on, which is for the service that `target` leads to.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_advance_v4(key: u64, service: u32, event: u64) -> u32 {
-    run::<V4>(KeyV4(key), service, event)
+pub extern "C" fn xvs_advance_v4(ctx: *mut xdp_md, stand: u64, target: u64) -> u32 {
+    run::<V4>(ctx, Stand(stand), Target(target))
 }
 
 /// The same for IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xvs_advance_v6(upper: u64, lower: u64, ports: u64, service: u32, event: u64) -> u32 {
-    run::<V6>(KeyV6([upper, lower, ports]), service, event)
+pub extern "C" fn xvs_advance_v6(ctx: *mut xdp_md, stand: u64, target: u64) -> u32 {
+    run::<V6>(ctx, Stand(stand), Target(target))
 }
 
 #[inline(always)]
-fn run<F: Family>(key: F::Key, service: u32, event: u64) -> u32 {
-    match advance::<F>(key, service, event) {
+fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
+    match super::flow::<F>(ctx, stand).and_then(|flow| advance::<F>(&flow, target)) {
         Ok(number) => number,
         Err(verdict) => verdict as u32,
     }
 }
 
 #[inline(always)]
-fn advance<F: Family>(key: F::Key, service: u32, event: u64) -> Result<u32, Verdict> {
-    let place = Place::<F>::of(key, 0, service);
+fn advance<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Verdict> {
+    let place = Found::of(target).place::<F>(flow);
     // Gone since the caller has seen it: the packet comes a moment later.
     let Some(found) = connection::find(&place) else { return Ok(BEGINS) };
     let now = settings::now();
     let real = Chosen::of(found.meta.real());
     let state = found.meta.state();
-    let (protocol, event) = ((event >> PROTOCOL_SHIFT) as u8, event as u8);
+    let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
     if state.is_template() {
         // Nobody but a forger has source port 0.
         return Err(Verdict::PortZero);
@@ -81,8 +86,7 @@ fn advance<F: Family>(key: F::Key, service: u32, event: u64) -> Result<u32, Verd
     if next as u8 != state as u8 || last_seen != now {
         connection::update::<F>(&found, state, next, now);
     }
-    let (_, ports) = F::client_end(key);
-    let is_tied = is_translated && Occasion::known([state, next], event, [last_seen, now], ports).is_due();
+    let is_tied = is_translated && Occasion::known([state, next], event, [last_seen, now], place.hash).is_due();
     Ok(found.meta.real() | REAL | if is_tied { TIE } else { 0 })
 }
 

@@ -7,9 +7,10 @@ use lb_common::abi::connection::{Meta, State};
 use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::real::{Load, disposition, method};
+use lb_common::abi::service::Target;
 use lb_common::abi::verdict::Verdict;
-use lb_common::algo::{hash, tcp_state};
-use lb_common::table::{self, Found, Slot};
+use lb_common::algo::tcp_state;
+use lb_common::table::{self, Bucket, Found, Slot};
 use lb_common::wire::parse::Flow;
 use lb_ebpf::immediate::masked;
 
@@ -36,17 +37,17 @@ impl<F: Family> Place<F> {
     #[inline(always)]
     pub(crate) fn of(packet_key: F::Key, mark: u64, service: u32) -> Self {
         let key = F::marked(packet_key, mark);
-        Self { packet_key, mark, key, service, hash: F::hash(key, service) }
+        Self { packet_key, mark, key, service, hash: F::hash(key) }
     }
 
     #[inline(always)]
     pub(crate) fn first(&self) -> F::Bucket {
-        F::bucket(hash::first_bucket(self.hash, F::bucket_mask()))
+        F::first(self.hash, self.service)
     }
 
     #[inline(always)]
     pub(crate) fn second(&self) -> F::Bucket {
-        F::bucket(hash::second_bucket(self.hash, F::bucket_mask()))
+        F::second(self.hash, self.service)
     }
 }
 
@@ -55,27 +56,28 @@ impl<F: Family> Place<F> {
 pub(crate) fn follow<F: Family>(
     ctx: *mut xdp_md,
     flow: &Flow<F::Header>,
+    target: Target,
     place: &Place<F>,
     stand: Stand,
     now: u32,
 ) -> Result<Option<Chosen>, Verdict> {
     let Some(found) = find(place) else { return Ok(None) };
-    let real = Chosen::of(found.meta.real());
-    let changes_nothing = !tcp_state::is_turn(flow.transport.flags) && real.way.disposition() == disposition::FORWARD;
-    // Nearly every packet: two comparisons instead of all of the below.
-    if found.meta.is_steady(now) && changes_nothing {
+    let real = Chosen::of_connection(found.meta);
+    let changes =
+        u64::from(tcp_state::turn(flow.transport.flags)) | u64::from(real.way.disposition() ^ disposition::FORWARD);
+    // Nearly every packet: one comparison instead of all of the below.
+    if found.meta.unsteadiness(now) | changes == 0 {
         return Ok(Some(real));
     }
-    if found.meta.is_open() && changes_nothing {
+    if found.meta.is_open() && changes == 0 {
         // The first one of its second. A lost race leaves the stamp to the winner.
         found.slot.exchange(found.meta, found.meta.seen(now));
         if method::is_translated(real.entry.way().method()) {
-            nat::tie(ctx, stand, Occasion::first(found.meta.last_seen(), now, flow.transport.ports))?;
+            nat::tie(ctx, stand, Occasion::first(found.meta.last_seen(), now, place.hash))?;
         }
         return Ok(Some(real));
     }
-    let event = u64::from(flow.transport.flags) | u64::from(F::protocol(&flow.ip)) << PROTOCOL_SHIFT;
-    match F::advance(place.key, place.service, event) {
+    match F::advance(ctx, stand, target) {
         advance::BEGINS => Ok(None),
         number if number < advance::REAL => {
             Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal))
@@ -89,9 +91,6 @@ pub(crate) fn follow<F: Family>(
     }
 }
 
-/// Above the event in what [`Family::advance`] is told of a packet: its protocol.
-pub(crate) const PROTOCOL_SHIFT: u32 = 8;
-
 /// A connection, and its number in the table.
 pub(crate) struct Located<S> {
     pub(crate) found: Found<S>,
@@ -101,11 +100,11 @@ pub(crate) struct Located<S> {
 /// The connection at a place, with its number.
 #[inline(always)]
 pub(crate) fn locate<F: Family>(place: &Place<F>) -> Option<Located<SlotOf<F>>> {
-    let buckets = [hash::first_bucket(place.hash, F::bucket_mask()), hash::second_bucket(place.hash, F::bucket_mask())];
+    let buckets = F::bucket_numbers(place.hash, place.service);
     let mut at = 0;
     while at < 2 * WAYS {
-        let index = buckets[at / WAYS] as u32 * WAYS as u32 + (at % WAYS) as u32;
-        let slot = F::slot(index);
+        let index = buckets[at / WAYS] * WAYS as u32 + (at % WAYS) as u32;
+        let slot = if at < WAYS { place.first().slot(at) } else { place.second().slot(at - WAYS) };
         if slot.key_is(place.key) && slot.meta().service() == place.service {
             let index = limits::forgotten(u64::from(index)) as u32;
             let slot = F::slot(index);

@@ -8,6 +8,9 @@ use super::connection::{self, Place};
 use crate::family::{Family, V4, V6};
 use crate::maps::{reals, settings};
 
+/// In place of the stamp of what is to be entered: where there is no room, one that can be spared goes.
+pub(crate) const MAY_EVICT: u32 = 1;
+
 /// Enters an IPv4 connection: `key` as the table has it; service, real and state are those of the [`Meta`]. 1 if there was room.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -25,8 +28,9 @@ pub extern "C" fn xvs_enter_v6(upper: u64, lower: u64, ports: u64, meta: u64) ->
 #[inline(always)]
 fn enter<F: Family>(key: F::Key, meta: Meta) -> bool {
     let place = Place::<F>::of(key, 0, meta.service());
-    let now = settings::now();
-    let claimed = table::claim(place.first(), place.second(), now, &settings::get().timeouts);
+    let (now, timeouts) = (settings::now(), &settings::get().timeouts);
+    let may_evict = meta.last_seen() == MAY_EVICT;
+    let claimed = table::claim(place.first(), place.second(), now, timeouts, may_evict);
     let Some(Claimed { slot, evicted }) = claimed else {
         return false;
     };

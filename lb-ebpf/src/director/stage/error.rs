@@ -91,7 +91,7 @@ pub(crate) fn to_client<F: Family>(ctx: *mut xdp_md, error: &Error<'_, F>) -> Ve
     let change = Change { source: Some(answer.service), destination: Some(answer.client), ports: None };
     let embedded = error.embedded(answer.client, answer.service, answer.ports.rotate_left(16));
     match F::translate_icmp(&packet(ctx), error.stand.offset(), error.ip, &change, &embedded) {
-        Ok(()) => reply::leave(ctx, answer.link, answer.found.meta.real(), F::length(error.ip)),
+        Ok(()) => answer.leave(ctx, F::length(error.ip)),
         Err(verdict) => verdict,
     }
 }

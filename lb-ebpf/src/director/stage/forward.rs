@@ -28,7 +28,7 @@ pub(crate) fn to_real<F: Family>(
     stand: Stand,
 ) -> Result<Verdict, Verdict> {
     let way = real.way;
-    let sent = if !way.is_direct() {
+    if !way.is_direct() {
         if way.method() == method::LOCAL {
             // The kernel has the virtual address, or its neighbours would not send packets for it here.
             account::carried(real.number, length);
@@ -38,16 +38,18 @@ pub(crate) fn to_real<F: Family>(
             // Translated before: a later fragment, or an ICMP error.
             return write_macs(frame, real.entry, way).map(|()| Verdict::Nat);
         }
-        tunnel::into::<F>(ctx, real, length, hash::entropy(flow_hash), stand.offset())
-    } else if length > way.mtu() {
-        Err(Verdict::TooBig)
-    } else {
-        write_macs(frame, real.entry, way).map(|()| Verdict::Direct)
-    };
-    match sent {
-        Err(Verdict::TooBig) => Err(too_big(ctx, stand, way)),
-        other => other,
+        return tunnel::into::<F>(ctx, real, length, hash::entropy(flow_hash), stand.offset());
     }
+    directly(frame, length, real)
+}
+
+/// [`to_real`] by direct routing.
+#[inline(always)]
+pub(crate) fn directly(frame: &Frame, length: u32, real: Chosen) -> Result<Verdict, Verdict> {
+    if length > real.way.mtu() {
+        return Err(Verdict::TooBig);
+    }
+    write_macs(frame, real.entry, real.way).map(|()| Verdict::Direct)
 }
 
 /// Tells the sender what fits the way to a real. Returns the verdict.

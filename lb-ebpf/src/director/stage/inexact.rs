@@ -9,7 +9,7 @@ use lb_common::abi::shape::{SHAPES, Shape, WHOLE_PORT, mask_64};
 
 use super::tunnel::Stand;
 use super::{connection, service};
-use crate::family::V4;
+use crate::family::{Family, V4, V6};
 use crate::maps::{connections, limits, services, settings, shapes};
 
 /// The service at an IPv4 address (raw), port (raw) and protocol: a [`Target`].
@@ -17,13 +17,14 @@ use crate::maps::{connections, limits, services, settings, shapes};
 #[inline(never)]
 pub extern "C" fn xvs_inexact_v4(address: u32, port: u32, protocol: u32) -> u64 {
     if settings::inexact() & inexact::SHAPES == 0 {
-        return kept(services::find_v4(key_v4(address, 0, protocol as u8)));
+        return kept(services::find_v4(key_v4(address, 0, protocol as u8)), 0);
     }
-    search(false, |shape| {
+    let found = search(false, |shape| {
         let mask = ((mask_64(shape.prefix() & 63) >> 32) as u32).to_be();
         let (port, tag) = port_of(shape, port as u16, 32, Shape::tag_v4);
         services::find_v4(key_v4(address & mask, port, protocol as u8) | tag)
-    })
+    });
+    kept(found, V4::virtual_mark(address, protocol as u8))
 }
 
 /// The same for IPv6.
@@ -31,15 +32,16 @@ pub extern "C" fn xvs_inexact_v4(address: u32, port: u32, protocol: u32) -> u64 
 #[inline(never)]
 pub extern "C" fn xvs_inexact_v6(upper: u64, lower: u64, port: u32, protocol: u32) -> u64 {
     if settings::inexact() & inexact::SHAPES == 0 {
-        return kept(services::find_v6([upper, lower, key_v6_tail(0, protocol as u8)]));
+        return kept(services::find_v6([upper, lower, key_v6_tail(0, protocol as u8)]), 0);
     }
-    search(true, |shape| {
+    let found = search(true, |shape| {
         let prefix = shape.prefix();
         let lower_bits = prefix.saturating_sub(64);
         let (upper_mask, lower_mask) = (mask_64(prefix).to_be(), mask_64(lower_bits).to_be());
         let (port, tag) = port_of(shape, port as u16, 128, Shape::tag_v6);
         services::find_v6([upper & upper_mask, lower & lower_mask, key_v6_tail(port, protocol as u8) | tag])
-    })
+    });
+    kept(found, V6::virtual_mark([upper, lower], protocol as u8))
 }
 
 /// The port (raw) and the tag in a key of this shape. Any port of one address has neither: it stands as without shapes.
@@ -55,20 +57,20 @@ fn port_of(shape: Shape, port: u16, whole: u32, tag: impl Fn(Shape) -> u64) -> (
 }
 
 #[inline(always)]
-fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> u64 {
+fn search(is_v6: bool, find: impl Fn(Shape) -> Target) -> Target {
     let mut found = Target::NONE;
     lb_ebpf::helpers::repeat(SHAPES as u32, |at| {
         let Some(shape) = shapes::shape(is_v6, at) else { return false };
         found = find(shape);
         !found.is_some()
     });
-    kept(found)
+    found
 }
 
 /// What was found, kept for functions further down.
 #[inline(always)]
-fn kept(found: Target) -> u64 {
-    limits::keep_target(found.0);
+fn kept(found: Target, mark: u64) -> u64 {
+    limits::keep(found.0, mark);
     found.0
 }
 

@@ -25,6 +25,7 @@ pub(crate) mod full_nat;
 pub(crate) mod inexact;
 pub(crate) mod nat;
 pub(crate) mod reply;
+pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod service;

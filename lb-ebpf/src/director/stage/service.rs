@@ -17,6 +17,14 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Of the running packet, which was found to be for `target`.
+    #[inline(always)]
+    pub(crate) fn of(target: Target) -> Self {
+        // All bits of the mark or none, without a branch: each would be walked to the packet's end.
+        let is_many = 0u64.wrapping_sub(u64::from(target.is_many()));
+        Self { target, mark: limits::kept_mark() & is_many }
+    }
+
     /// Where the flow's connection may be.
     #[inline(always)]
     pub(crate) fn place<F: Family>(self, flow: &Flow<F::Header>) -> Place<F> {
@@ -50,10 +58,5 @@ fn look<F: Family>(flow: &Flow<F::Header>, inexact: impl Fn(&F::Header, u16, u8)
     } else {
         inexact(&flow.ip, flow.transport.destination_port(), protocol)
     };
-    if !target.is_some() {
-        return None;
-    }
-    // All bits of the mark or none, without a branch: each would be walked to the packet's end.
-    let is_many = 0u64.wrapping_sub(u64::from(target.is_many()));
-    Some(Found { target, mark: F::virtual_mark(&flow.ip) & is_many })
+    target.is_some().then(|| Found::of(target))
 }

@@ -44,22 +44,22 @@ impl Occasion {
     /// One that changes the state of a known connection.
     pub(crate) const CHANGE: Self = Self(1 << 8);
 
-    /// One of a known connection: states before and after, TCP flags, ticks of the packet before and of this one, ports.
+    /// One of a known connection: states before and after, TCP flags, ticks of the packet before and of this one, the flow's hash.
     #[inline(always)]
-    pub(crate) fn known([state, next]: [State; 2], flags: u8, [last_seen, now]: [u32; 2], ports: u32) -> Self {
+    pub(crate) fn known([state, next]: [State; 2], flags: u8, [last_seen, now]: [u32; 2], hash: u64) -> Self {
         let changes = u64::from(state as u8 ^ next as u8) << 8 | u64::from(flags & flag::SYN) << 16;
-        Self(changes | Self::first(last_seen, now, ports).0)
+        Self(changes | Self::first(last_seen, now, hash).0)
     }
 
-    /// One that changes no state: ticks of the packet before and of this one, ports.
+    /// One that changes no state: ticks of the packet before and of this one, the flow's hash.
     #[inline(always)]
-    pub(crate) fn first(last_seen: u32, now: u32, ports: u32) -> Self {
-        let turn = u64::from((now ^ (ports >> 8)) & 3) << 24;
+    pub(crate) fn first(last_seen: u32, now: u32, hash: u64) -> Self {
+        let turn = ((u64::from(now) ^ hash >> 60) & 3) << 24;
         Self(turn | u64::from(now ^ last_seen) << 32)
     }
 
     /// At each change of state and with each SYN, whose announcements are cut. Else with the first packet of one tick in four, which is
-    /// another tick for the client's next port: a lookup costs as much as twenty packets, and with a million flows most packets are the
+    /// another tick for another flow: a lookup costs as much as twenty packets, and with a million flows most packets are the
     /// first of their tick.
     #[inline(always)]
     pub(crate) fn is_due(self) -> bool {
