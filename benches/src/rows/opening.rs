@@ -4,9 +4,9 @@
 use lb_common::abi::service::scheduler;
 use serde::Serialize;
 
-use crate::case::{self, Case};
-use crate::instance::Instance;
-use crate::measure::median;
+use super::case::{self, Case};
+use super::instance::Instance;
+use crate::figures::Figure;
 
 /// Reals that each scheduler is measured with.
 pub(crate) const REALS: [usize; 3] = [10, 100, 1000];
@@ -65,9 +65,9 @@ pub(crate) fn run(repetitions: usize) -> anyhow::Result<Vec<Opening>> {
         }
     }
     instance.check()?;
-    let row = |((scheduler, _, reals), mut net): ((&'static str, u8, usize), Vec<f64>)| {
-        net.sort_by(f64::total_cmp);
-        Opening { scheduler, reals, ns: median(&net), min: net[0], max: net[net.len() - 1] }
+    let row = |((scheduler, _, reals), net): ((&'static str, u8, usize), Vec<f64>)| {
+        let Figure { median: ns, min, max } = Figure::of(net);
+        Opening { scheduler, reals, ns, min, max }
     };
     Ok(subjects.into_iter().zip(net).map(row).collect())
 }

@@ -23,7 +23,7 @@ use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 
-use crate::case::{Case, OPEN, Subject};
+use super::case::{Case, OPEN, Subject};
 
 /// Packets that a run of a wrapped program takes.
 pub(crate) const PACKETS: u32 = 8;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::measure::Row;
-use crate::opening::Opening;
+use super::measure::Row;
+use super::opening::Opening;
 
 /// All rows.
 pub(crate) fn table(rows: &[Row]) -> String {

@@ -1,11 +1,10 @@
 //! Repetitions: every case once, then every case again. What disturbs the machine for a while then disturbs all alike.
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use serde::Serialize;
 
-use crate::case::Case;
-use crate::instance::Instance;
+use super::case::Case;
+use super::instance::Instance;
+use crate::figures::Figure;
 
 /// One line of the result.
 #[derive(Clone, Debug, Serialize)]
@@ -42,34 +41,19 @@ pub(crate) fn run(cases: &[Case], repetitions: usize) -> anyhow::Result<Vec<Row>
         }
     }
     let mut rows = Vec::new();
-    for ((case, instance), mut net) in cases.iter().zip(&instances).zip(net) {
+    for ((case, instance), net) in cases.iter().zip(&instances).zip(net) {
         instance.check()?;
-        net.sort_by(f64::total_cmp);
+        let Figure { median: ns, min, max } = Figure::of(net);
         rows.push(Row {
             name: case.name,
             method: case.method,
             family: case.family(),
             flows: case.flows,
-            ns: median(&net),
-            min: net[0],
-            max: net[net.len() - 1],
+            ns,
+            min,
+            max,
             insns: instance.instructions,
         });
     }
     Ok(rows)
-}
-
-/// The middle of sorted figures.
-pub(crate) fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
-}
-
-/// The last CPU: the first ones take more of the machine's interrupts.
-pub(crate) fn stay_on_last_cpu() -> anyhow::Result<()> {
-    let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
-    let last = (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
-    let mut set = CpuSet::new();
-    set.set(last.unwrap_or(0))?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
