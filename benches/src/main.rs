@@ -21,11 +21,14 @@ struct Arguments {
 enum What {
     /// Nanoseconds a packet costs in the program, net of the harness; the default
     Rows(rows::Arguments),
+    /// Write tables and plots of an earlier run of the rows into docs/performance.md and docs/performance/
+    Write(rows::WriteArguments),
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
+        What::Write(arguments) => rows::write(&arguments),
     }
 }
