@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 /// Measures XVS; needs root.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+#[group(skip)]
 struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
@@ -30,5 +31,21 @@ fn main() -> anyhow::Result<()> {
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
         What::Write(arguments) => rows::write(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn options_stand_with_and_without_a_subcommand() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["bench", "--filter", "ipip", "--repetitions", "3"]);
+        assert!(parsed.is_ok_and(|arguments| arguments.what.is_none()));
+        assert!(Arguments::try_parse_from(["bench", "rows", "--filter", "ipip"]).is_ok());
+        assert!(Arguments::try_parse_from(["bench", "--filter", "ipip", "--write"]).is_err());
     }
 }
