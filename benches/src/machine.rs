@@ -46,7 +46,8 @@ impl Machine {
             .unwrap_or(0);
         Ok(Self {
             cpu: format!("{} (family {}, model {})", of("model name"), of("cpu family"), of("model")),
-            cores: std::thread::available_parallelism()?.get(),
+            // Not those that this process may use: it stays on one.
+            cores: about_cpu.lines().filter(|line| line.starts_with("processor")).count(),
             l2: cache(2),
             l3: cache(3),
             memory_gb: (kib + (1 << 19)) >> 20,

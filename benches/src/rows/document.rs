@@ -17,6 +17,8 @@ const RUN: &str = "performance/rows.json";
 
 /// Writes everything below `docs`.
 pub(crate) fn write(docs: &Path, results: &Results) -> anyhow::Result<()> {
+    let is_whole = targets::is_complete(&results.rows) && !results.openings.is_empty();
+    anyhow::ensure!(is_whole, "the run has not all rows that the documentation shows: one without --filter has");
     let page = docs.join("performance.md");
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
     let text = page_with(&text, results)?;
@@ -91,9 +93,11 @@ pub(crate) fn spoken(flows: u32) -> String {
 }
 
 fn judgements(all: &[&Judged]) -> String {
-    let mut text = String::from(
-        "| what | beside | flows | ns | beside, ns | ratio | least..most | wanted | |\n|---|---|---:|---:|---:|---:|---:|---:|---|\n",
-    );
+    let mut text = String::from("| what | beside | flows | ns | beside, ns | ratio | least..most |");
+    let is_asked = all.iter().any(|judged| judged.limit.is_some());
+    text.push_str(if is_asked { " wanted | |\n" } else { "\n" });
+    text.push_str("|---|---|---:|---:|---:|---:|---:|");
+    text.push_str(if is_asked { "---:|---|\n" } else { "\n" });
     for judged in all {
         let Judged { what, value, .. } = judged;
         let than = judged.than.unwrap_or("");
@@ -108,14 +112,15 @@ fn judgements(all: &[&Judged]) -> String {
             Some(false) => "**missed**",
             _ => judged.verdict(),
         };
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "| {what} | {than} | {} | {:.1} | {other} | {ratio} | {:.digits$}..{:.digits$} | {limit} | {verdict} |",
+            "| {what} | {than} | {} | {:.1} | {other} | {ratio} | {:.digits$}..{:.digits$} |",
             spoken(judged.flows),
             judged.ours,
             value.min,
             value.max
         );
+        let _ = if is_asked { writeln!(text, " {limit} | {verdict} |") } else { writeln!(text) };
     }
     text
 }
@@ -177,6 +182,7 @@ fn programs(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::Figure;
 
     #[test]
     fn only_what_is_between_the_markers_changes() {
@@ -197,6 +203,38 @@ mod tests {
     #[test]
     fn flows_are_spoken() {
         assert_eq!([1, 8192, 1 << 20, 1 << 23, 100].map(spoken), ["1", "8 k", "1 M", "8 M", "100"]);
+    }
+
+    #[test]
+    fn a_miss_is_shown_as_a_miss() {
+        let judged = |limit| Judged {
+            what: "direct routing",
+            than: Some("the floor"),
+            flows: 8192,
+            ours: 30.0,
+            other: Some(20.0),
+            value: Figure { median: 1.5, min: 1.25, max: 2.0 },
+            limit,
+        };
+        let table = judgements(&[&judged(Some(1.3)), &judged(Some(1.5)), &judged(None)]);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "| direct routing | the floor | 8 k | 30.0 | 20.0 | 1.500 | 1.250..2.000 | 1.3 | **missed** |",
+                "| direct routing | the floor | 8 k | 30.0 | 20.0 | 1.500 | 1.250..2.000 | 1.5 | met |",
+                "| direct routing | the floor | 8 k | 30.0 | 20.0 | 1.500 | 1.250..2.000 |  |  |",
+            ]
+        );
+        assert!(!judgements(&[&judged(None)]).contains("wanted"));
+    }
+
+    #[test]
+    fn a_run_of_some_rows_is_not_written() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let mut results = Results::read(&docs.join(RUN)).unwrap();
+        results.rows.truncate(3);
+        assert!(write(Path::new("/nonexistent"), &results).unwrap_err().to_string().contains("--filter"));
     }
 
     /// What the documentation shows is what its run says: nobody changed a figure by hand, nobody forgot a plot.

@@ -143,6 +143,12 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<Judged> {
     all
 }
 
+/// Whether every target can be judged by these rows.
+pub(crate) fn is_complete(rows: &[Row]) -> bool {
+    let asked = COMPARISONS.iter().flat_map(|comparison| comparison.limits).filter(|(_, limit)| limit.is_some());
+    asked.count() == judge(rows).iter().filter(|judged| judged.limit.is_some()).count()
+}
+
 /// The ratio of both medians, and the least and the most of repetitions that followed each other.
 fn ratio(ours: &Row, other: &Row) -> Figure {
     let each = ours.samples.iter().zip(&other.samples).map(|(ours, other)| rounded(ours / other)).collect();
@@ -183,6 +189,7 @@ mod tests {
         assert_eq!(judged.len(), 1);
         assert_eq!(judged[0].value, Figure { median: 0.2, min: 0.2, max: 0.5 });
         assert_eq!((judged[0].limit, judged[0].verdict()), (Some(0.2), "met"));
+        assert!(!is_complete(&rows), "other targets have no rows");
     }
 
     #[test]
