@@ -1,50 +1,51 @@
-//! `cargo run --release -p lb-benches`: what a packet costs, and how that stands against the usual design. README.md has the method.
+//! `cargo xtask bench [WHAT]`: what XVS costs, in runs that anyone can repeat. Without WHAT: nanoseconds a packet, beside baselines
+//! built from kernel maps. README.md has the methods.
 
-mod case;
-mod instance;
-mod measure;
-mod opening;
-mod report;
+mod figures;
+mod machine;
+mod rows;
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use anyhow::Context as _;
-use clap::Parser;
-
-/// Nanoseconds a packet, net of the harness; needs root.
+/// Measures XVS; needs root.
 #[derive(Parser)]
+#[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+#[group(skip)]
 struct Arguments {
-    /// Write the rows to this file as JSON, too.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Only cases whose name contains this.
-    #[arg(long)]
-    filter: Option<String>,
-    /// Repetitions of every case.
-    #[arg(long, default_value_t = 9)]
-    repetitions: usize,
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    rows: rows::Arguments,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Nanoseconds a packet costs in the program, net of the harness; the default
+    Rows(rows::Arguments),
+    /// Write tables and plots of an earlier run of the rows into docs/performance.md and docs/performance/
+    Write(rows::WriteArguments),
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let cases: Vec<_> = case::all()
-        .into_iter()
-        .filter(|case| arguments.filter.as_ref().is_none_or(|part| case.title().contains(part)))
-        .collect();
-    let is_opening = arguments.filter.as_ref().is_none_or(|part| opening::case().title().contains(part));
-    anyhow::ensure!(
-        is_opening || !cases.is_empty(),
-        "no case has this in its name; `--filter v4` or `--filter baseline`, for one"
-    );
-    measure::stay_on_last_cpu()?;
-    let repetitions = arguments.repetitions.max(1);
-    let rows = if cases.is_empty() { Vec::new() } else { measure::run(&cases, repetitions)? };
-    let openings = if is_opening { opening::run(repetitions)? } else { Vec::new() };
-    print!("{}{}", report::table(&rows), report::ratios(&rows));
-    print!("{}", report::openings(&openings));
-    if let Some(path) = arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows, "openings": openings }))?;
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
+        What::Rows(arguments) => rows::run(&arguments),
+        What::Write(arguments) => rows::write(&arguments),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn options_stand_with_and_without_a_subcommand() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["bench", "--filter", "ipip", "--repetitions", "3"]);
+        assert!(parsed.is_ok_and(|arguments| arguments.what.is_none()));
+        assert!(Arguments::try_parse_from(["bench", "rows", "--filter", "ipip"]).is_ok());
+        assert!(Arguments::try_parse_from(["bench", "--filter", "ipip", "--write"]).is_err());
+    }
 }

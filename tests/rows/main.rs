@@ -28,6 +28,7 @@ mod nat_tcp;
 mod one_packet;
 mod openings;
 mod parse;
+mod room;
 mod schedulers;
 mod sctp;
 mod sequences;

@@ -137,6 +137,12 @@ impl Word {
         Place(self.0 as u32)
     }
 
+    /// The same record's, whose connection is at another place.
+    #[inline(always)]
+    pub const fn with(self, place: Place) -> Self {
+        Self(self.0 & !0xffff_ffff | place.0 as u64)
+    }
+
     /// Neither free nor being written.
     #[inline(always)]
     pub const fn is_live(self) -> bool {

@@ -23,6 +23,8 @@ pub trait Space {
     fn other(&self, bucket: u32, slot: <Self::Bucket as Bucket>::Slot, meta: Meta) -> Option<u32>;
     /// Copies what is kept beside an entry's words. Bucket and way of both.
     fn copy_beside(&self, from: (u32, usize), to: (u32, usize));
+    /// Tells whoever has the number of an entry that the connection is found in another.
+    fn tell(&self, from: (u32, usize), to: (u32, usize));
     /// What [`Space::note`] has noted under a number below [`ROOM_STEPS`].
     fn noted(&self, number: u32) -> Step;
     /// Notes a step.
@@ -174,6 +176,7 @@ fn relocate<S: Space>(space: &S, from: (u32, usize), to: (u32, usize)) -> bool {
     space.copy_beside(from, to);
     target.publish(seen);
     // Both are there now, and whoever looks finds one of them.
+    space.tell(from, to);
     let (mut meta, mut tries) = (seen, 0);
     while tries < TRIES {
         if source.exchange(meta, Meta::BUSY) {
@@ -193,6 +196,7 @@ fn relocate<S: Space>(space: &S, from: (u32, usize), to: (u32, usize)) -> bool {
         tries += 1;
     }
     // The connection is over, or another has taken its place.
+    space.tell(to, from);
     let copy = target.meta();
     if copy.same_identity(seen) {
         target.exchange(copy, Meta::FREE);

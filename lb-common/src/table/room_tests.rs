@@ -90,6 +90,7 @@ impl<'a> Space for View<'a> {
         meta.is_live().then_some(if bucket == first { second } else { first })
     }
     fn copy_beside(&self, _: (u32, usize), _: (u32, usize)) {}
+    fn tell(&self, _: (u32, usize), _: (u32, usize)) {}
     fn noted(&self, number: u32) -> Step {
         self.steps.borrow()[number as usize]
     }

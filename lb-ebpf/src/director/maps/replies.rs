@@ -224,6 +224,24 @@ pub(crate) fn set_tie<F: Family>(index: u32, old: u32, row: Row) -> bool {
     unsafe { word::exchange_half(tie_place::<F>(index), old, row.number() + 1) }
 }
 
+/// Gives an entry the tie of another.
+#[inline(always)]
+pub(crate) fn copy_tie<F: Family>(from: u32, to: u32) {
+    // SAFETY: as above.
+    unsafe { word::store_half(tie_place::<F>(to), tie::<F>(from)) }
+}
+
+/// Makes the reply record that entry `from` is tied to, if there is one, lead to entry `to`.
+#[inline(always)]
+pub(crate) fn move_place<F: Family>(from: u32, to: u32) {
+    let Some(number) = tie::<F>(from).checked_sub(1) else { return };
+    let row = Row::of(number);
+    let word = row.word();
+    if word.is_live() && word.place() == Place::new(from, F::IS_V6) {
+        row.exchange(word, word.with(Place::new(to, F::IS_V6)));
+    }
+}
+
 /// The address and port (raw) that full NAT tries for a connection with this hash: all of them in turn if there are no more than
 /// attempts, otherwise as many that are spread evenly. None when no local address of the family is configured.
 #[inline(always)]

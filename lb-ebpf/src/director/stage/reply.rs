@@ -86,7 +86,10 @@ pub(crate) fn send<F: Family>(
     if answered.word.place().is_v6() != F::IS_V6 {
         return send_across(ctx, stand, answered.row, F::length(&flow.ip), flow.transport.flags);
     }
-    let Some(answer) = of_connection::<F>(&answered) else { return Verdict::NotAService };
+    let Some(answer) = of_connection::<F>(&answered) else {
+        // A connection that moves between its buckets has its new place here before it leaves the old one: the packet comes again.
+        return if answered.is_current() { Verdict::NotAService } else { Verdict::NatFull };
+    };
     advance::<F>(ctx, flow, &answer, stand);
     if F::length(&flow.ip) > answer.mtu {
         // Nothing fits where the daemon's helper has to see every packet.

@@ -5,14 +5,12 @@ use core::marker::PhantomData;
 
 use lb_common::abi::connection::Meta;
 use lb_common::abi::limits::WAYS;
-use lb_common::abi::real::method;
 use lb_common::table::room::{self, Space, Step};
 use lb_common::table::{Bucket, Slot};
 use lb_ebpf::helpers;
 
 use crate::family::{Family, SlotOf, V4, V6};
-use crate::maps::reals::Chosen;
-use crate::maps::{limits, steps};
+use crate::maps::{limits, replies, steps};
 
 /// Makes room in one of the two buckets of an IPv4 connection with this hash. Returns 1 if there is some now.
 #[unsafe(no_mangle)]
@@ -43,6 +41,12 @@ fn make_room<F: Family>(hash: u64, service: u32) -> bool {
     true
 }
 
+/// Number of an entry, of its bucket and its way.
+#[inline(always)]
+fn index((bucket, way): (u32, usize)) -> u32 {
+    bucket * WAYS as u32 + way as u32
+}
+
 /// The table of a family.
 struct Tables<F>(PhantomData<F>);
 
@@ -56,18 +60,20 @@ impl<F: Family> Space for Tables<F> {
 
     #[inline(always)]
     fn other(&self, bucket: u32, slot: SlotOf<F>, meta: Meta) -> Option<u32> {
-        // A connection with translation has its number in the reply table.
-        if !meta.is_live() || method::is_translated(Chosen::of_connection(meta).way.method()) {
-            return None;
-        }
         let [first, second] = F::bucket_numbers(F::hash(slot.key()), meta.service());
-        Some(if bucket == first { second } else { first })
+        meta.is_live().then_some(if bucket == first { second } else { first })
     }
 
     #[inline(always)]
     fn copy_beside(&self, from: (u32, usize), to: (u32, usize)) {
-        let index = |(bucket, way): (u32, usize)| bucket * WAYS as u32 + way as u32;
-        F::copy_beside(index(from), index(to));
+        let (from, to) = (index(from), index(to));
+        F::copy_beside(from, to);
+        replies::copy_tie::<F>(from, to);
+    }
+
+    #[inline(always)]
+    fn tell(&self, from: (u32, usize), to: (u32, usize)) {
+        replies::move_place::<F>(index(from), index(to));
     }
 
     #[inline(always)]
