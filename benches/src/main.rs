@@ -4,6 +4,8 @@
 mod figures;
 mod machine;
 mod rows;
+mod traffic;
+mod wire;
 
 use clap::{Parser, Subcommand};
 
@@ -21,11 +23,14 @@ struct Arguments {
 enum What {
     /// Nanoseconds a packet costs in the program, net of the harness; the default
     Rows(rows::Arguments),
+    /// Packets a second through veth pairs, beside a bare forwarder and the kernel's own work
+    Wire(wire::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
+        What::Wire(arguments) => wire::run(&arguments),
     }
 }

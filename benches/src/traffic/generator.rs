@@ -1,0 +1,134 @@
+//! The generator from user space: which CPUs send what, for how many frames.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use aya::util::nr_cpus;
+use aya::{Ebpf, maps::Map};
+use lb_lab::netns::enter_fd;
+
+use super::frame::{Stream, Words};
+use super::lab::Lab;
+use super::programs;
+use super::shape::FRAME;
+use super::shape::generator::{BEGUN, ENDED, FRAMES, SENT, WORDS};
+use crate::machine;
+
+/// Frames that the kernel makes before it lets them go, at full speed: as many as a driver takes in one poll.
+const BATCH: u32 = 64;
+/// The same when paced: what is due goes soon.
+const PACED_BATCH: u32 = 8;
+
+/// Full speed, or as the streams' intervals say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As fast as it can.
+    Full,
+    /// By the clock.
+    Paced,
+}
+
+/// What one CPU did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) cpu: usize,
+    /// Frames.
+    pub(crate) frames: u64,
+    /// Seconds from the first to the last, everything included that the CPU did meanwhile: director and real, too.
+    pub(crate) seconds: f64,
+    /// Nanoseconds of a look, by the kernel's count, whether a frame was due or not.
+    pub(crate) look: f64,
+}
+
+/// The generator's programs.
+pub(crate) struct Generator {
+    object: Ebpf,
+    namespace: std::fs::File,
+}
+
+impl Generator {
+    pub(crate) fn new(lab: &Lab) -> anyhow::Result<Self> {
+        let mut object = programs::object()?;
+        for name in [Pace::Full.program(), Pace::Paced.program()] {
+            programs::load(&mut object, name)?;
+        }
+        Ok(Self { object, namespace: lab.generator.open()? })
+    }
+
+    /// Sends so many frames of each stream at once, by the CPU that stands beside it. Paced ones are those that came to be due while the
+    /// kernel looked so often.
+    pub(crate) fn send(&mut self, streams: &[(usize, Stream)], pace: Pace, frames: u32) -> anyhow::Result<Vec<Sent>> {
+        self.set(streams, frames)?;
+        let begun = Instant::now();
+        let program: &Xdp = self.object.program(pace.program()).context("program")?.try_into()?;
+        let (barrier, namespace) = (Barrier::new(streams.len()), &self.namespace);
+        let looks: Vec<anyhow::Result<f64>> = thread::scope(|scope| {
+            let run = |cpu: usize| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    machine::go_first();
+                    let ready = machine::stay_on(cpu).and_then(|()| Ok(enter_fd(namespace)?));
+                    barrier.wait();
+                    ready.and_then(|()| live(program, pace, frames))
+                })
+            };
+            let threads: Vec<_> = streams.iter().map(|(cpu, _)| run(*cpu)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("the generator's thread")).collect()
+        });
+        // The generator has gone before everybody: what had to wait goes now, and not in the middle of the next run, when the kernel
+        // would lend it a twentieth of the time.
+        thread::sleep(begun.elapsed() / 10);
+        let words = self.words()?;
+        let sent = |((cpu, _), look): (&(usize, Stream), anyhow::Result<f64>)| {
+            let look = look?;
+            let words = &words[*cpu];
+            let nanoseconds = words[ENDED].saturating_sub(words[BEGUN]).max(1);
+            Ok(Sent { cpu: *cpu, frames: words[SENT], seconds: nanoseconds as f64 / 1e9, look })
+        };
+        streams.iter().zip(looks).map(sent).collect()
+    }
+
+    fn set(&mut self, streams: &[(usize, Stream)], frames: u32) -> anyhow::Result<()> {
+        let cpus = nr_cpus().map_err(|(what, cause)| anyhow::anyhow!("{what}: {cause}"))?;
+        let mut words = vec![[0; WORDS]; cpus];
+        for (cpu, stream) in streams {
+            let words = words.get_mut(*cpu).context("no such CPU")?;
+            *words = stream.words();
+            words[FRAMES] = u64::from(frames);
+        }
+        let map: &mut Map = self.object.map_mut("GENERATORS").context("map GENERATORS")?;
+        let mut map: PerCpuArray<&mut MapData, Words> = map.try_into()?;
+        Ok(map.set(0, PerCpuValues::try_from(words)?, 0)?)
+    }
+
+    fn words(&self) -> anyhow::Result<PerCpuValues<Words>> {
+        let map: PerCpuArray<&MapData, Words> = self.object.map("GENERATORS").context("map GENERATORS")?.try_into()?;
+        Ok(map.get(&0, 0)?)
+    }
+}
+
+impl Pace {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Full => "generate",
+            Self::Paced => "generate_paced",
+        }
+    }
+}
+
+/// Nanoseconds that the kernel tells for a frame.
+fn live(program: &Xdp, pace: Pace, frames: u32) -> anyhow::Result<f64> {
+    let batch = if pace == Pace::Full { BATCH } else { PACED_BATCH };
+    let options = TestRunOptions {
+        data_in: Some(&[0; FRAME]),
+        repeat: frames,
+        attrs: TestRunAttrs::new().xdp_live_frames(batch),
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).context("sending live frames")?;
+    Ok(result.duration.as_nanos() as f64)
+}
