@@ -2,10 +2,12 @@
 //! built from kernel maps. README.md has the methods.
 
 mod figures;
+mod flood;
 mod machine;
 mod rows;
 mod traffic;
 mod wire;
+mod wrapped;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +27,8 @@ enum What {
     Rows(rows::Arguments),
     /// Packets a second through veth pairs, beside a bare forwarder and the kernel's own work
     Wire(wire::Arguments),
+    /// What a SYN flood does to established connections
+    Flood(flood::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,5 +36,6 @@ fn main() -> anyhow::Result<()> {
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
         What::Wire(arguments) => wire::run(&arguments),
+        What::Flood(arguments) => flood::run(&arguments),
     }
 }

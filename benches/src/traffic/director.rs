@@ -1,6 +1,5 @@
 //! The real daemon in a lane.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -49,29 +48,4 @@ pub(crate) fn start(lab: &Lab, lane: &Lane, services: &[Service<'_>], arguments:
         if up == wanted { Ok(()) } else { Err(format!("{up} of {wanted}: {}", director.log())) }
     })?;
     Ok(director)
-}
-
-/// Packets by verdict, those that there were none of left out.
-pub(crate) fn verdicts(director: &Director) -> anyhow::Result<BTreeMap<String, u64>> {
-    let stats = director.json(&["stats"])?;
-    let verdicts = stats["verdicts"].as_array().context("no verdicts in the statistics")?;
-    let read = |line: &serde_json::Value| Some((line["name"].as_str()?.to_owned(), line["packets"].as_u64()?));
-    Ok(verdicts.iter().filter_map(read).filter(|(_, packets)| *packets > 0).collect())
-}
-
-/// What has come since.
-pub(crate) fn since(now: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let of = |(name, packets): (&String, &u64)| (name.clone(), packets - before.get(name).copied().unwrap_or(0));
-    now.iter().map(of).filter(|(_, packets)| *packets > 0).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::since;
-
-    #[test]
-    fn verdicts_that_have_not_moved_are_left_out() {
-        let of = |lines: &[(&str, u64)]| lines.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
-        assert_eq!(since(&of(&[("a", 3), ("b", 2), ("c", 1)]), &of(&[("a", 3), ("b", 1)])), of(&[("b", 1), ("c", 1)]));
-    }
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use anyhow::Context as _;
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
-use aya::util::nr_cpus;
 use aya::{Ebpf, maps::Map};
 use lb_lab::netns::enter_fd;
 
@@ -44,62 +43,78 @@ pub(crate) struct Sent {
     pub(crate) look: f64,
 }
 
-/// The generator's programs.
+/// The generator's programs, and what each CPU sends.
 pub(crate) struct Generator {
     object: Ebpf,
     namespace: std::fs::File,
+    /// Its threads go before everything else: for short measurements.
+    is_first: bool,
 }
 
 impl Generator {
-    pub(crate) fn new(lab: &Lab) -> anyhow::Result<Self> {
+    /// One whose threads go before everything else on their CPU, or like everything else.
+    pub(crate) fn new(lab: &Lab, is_first: bool) -> anyhow::Result<Self> {
         let mut object = programs::object()?;
         for name in [Pace::Full.program(), Pace::Paced.program()] {
             programs::load(&mut object, name)?;
         }
-        Ok(Self { object, namespace: lab.generator.open()? })
+        Ok(Self { object, namespace: lab.generator.open()?, is_first })
     }
 
     /// Sends so many frames of each stream at once, by the CPU that stands beside it. Paced ones are those that came to be due while the
     /// kernel looked so often.
     pub(crate) fn send(&mut self, streams: &[(usize, Stream)], pace: Pace, frames: u32) -> anyhow::Result<Vec<Sent>> {
-        self.set(streams, frames)?;
+        let mut words = vec![[0; WORDS]; self.words()?.len()];
+        for (cpu, stream) in streams {
+            *words.get_mut(*cpu).context("no such CPU")? = stream.words();
+        }
+        let cpus: Vec<_> = streams.iter().map(|(cpu, _)| *cpu).collect();
+        self.run(&cpus, words, pace, frames)
+    }
+
+    /// Goes on with what a CPU has sent before.
+    pub(crate) fn go_on(&mut self, cpu: usize, frames: u32) -> anyhow::Result<Sent> {
+        let mut words = self.words()?.to_vec();
+        words[cpu][SENT] = 0;
+        Ok(self.run(&[cpu], words, Pace::Full, frames)?[0])
+    }
+
+    fn run(&mut self, cpus: &[usize], words: Vec<Words>, pace: Pace, frames: u32) -> anyhow::Result<Vec<Sent>> {
+        self.set(words, frames)?;
         let begun = Instant::now();
         let program: &Xdp = self.object.program(pace.program()).context("program")?.try_into()?;
-        let (barrier, namespace) = (Barrier::new(streams.len()), &self.namespace);
+        let (barrier, namespace, is_first) = (Barrier::new(cpus.len()), &self.namespace, self.is_first);
         let looks: Vec<anyhow::Result<f64>> = thread::scope(|scope| {
             let run = |cpu: usize| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    machine::go_first();
+                    if is_first {
+                        machine::go_first();
+                    }
                     let ready = machine::stay_on(cpu).and_then(|()| Ok(enter_fd(namespace)?));
                     barrier.wait();
                     ready.and_then(|()| live(program, pace, frames))
                 })
             };
-            let threads: Vec<_> = streams.iter().map(|(cpu, _)| run(*cpu)).collect();
+            let threads: Vec<_> = cpus.iter().map(|cpu| run(*cpu)).collect();
             threads.into_iter().map(|thread| thread.join().expect("the generator's thread")).collect()
         });
-        // The generator has gone before everybody: what had to wait goes now, and not in the middle of the next run, when the kernel
-        // would lend it a twentieth of the time.
-        thread::sleep(begun.elapsed() / 10);
+        if is_first {
+            // What had to wait goes now, and not in the middle of the next run, when the kernel would lend it a twentieth of the time.
+            thread::sleep(begun.elapsed() / 10);
+        }
         let words = self.words()?;
-        let sent = |((cpu, _), look): (&(usize, Stream), anyhow::Result<f64>)| {
+        let sent = |(cpu, look): (&usize, anyhow::Result<f64>)| {
             let look = look?;
             let words = &words[*cpu];
             let nanoseconds = words[ENDED].saturating_sub(words[BEGUN]).max(1);
             Ok(Sent { cpu: *cpu, frames: words[SENT], seconds: nanoseconds as f64 / 1e9, look })
         };
-        streams.iter().zip(looks).map(sent).collect()
+        cpus.iter().zip(looks).map(sent).collect()
     }
 
-    fn set(&mut self, streams: &[(usize, Stream)], frames: u32) -> anyhow::Result<()> {
-        let cpus = nr_cpus().map_err(|(what, cause)| anyhow::anyhow!("{what}: {cause}"))?;
-        let mut words = vec![[0; WORDS]; cpus];
-        for (cpu, stream) in streams {
-            let words = words.get_mut(*cpu).context("no such CPU")?;
-            *words = stream.words();
-            words[FRAMES] = u64::from(frames);
-        }
+    fn set(&mut self, mut words: Vec<Words>, frames: u32) -> anyhow::Result<()> {
+        words.iter_mut().for_each(|words| words[FRAMES] = u64::from(frames));
         let map: &mut Map = self.object.map_mut("GENERATORS").context("map GENERATORS")?;
         let mut map: PerCpuArray<&mut MapData, Words> = map.try_into()?;
         Ok(map.set(0, PerCpuValues::try_from(words)?, 0)?)

@@ -80,7 +80,7 @@ impl Lanes {
         }
         forward(&lab.lanes[KERNEL])?;
         translate(&lab.lanes[NFT])?;
-        let generator = Generator::new(&lab)?;
+        let generator = Generator::new(&lab, true)?;
         Ok(Self { generator, _objects: objects, _director: director, lab })
     }
 
