@@ -1,6 +1,7 @@
 //! `cargo xtask bench [WHAT]`: what XVS costs, in runs that anyone can repeat. Without WHAT: nanoseconds a packet, beside baselines
 //! built from kernel maps. README.md has the methods.
 
+mod cores;
 mod figures;
 mod flood;
 mod machine;
@@ -29,6 +30,8 @@ enum What {
     Wire(wire::Arguments),
     /// What a SYN flood does to established connections
     Flood(flood::Arguments),
+    /// What two cores cost each other
+    Cores(cores::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         What::Rows(arguments) => rows::run(&arguments),
         What::Wire(arguments) => wire::run(&arguments),
         What::Flood(arguments) => flood::run(&arguments),
+        What::Cores(arguments) => cores::run(&arguments),
     }
 }
