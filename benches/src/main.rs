@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 /// Measures XVS; needs root.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+#[group(skip)]
 struct Arguments {
     #[command(subcommand)]
     what: Option<What>,

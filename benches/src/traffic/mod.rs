@@ -8,5 +8,5 @@ pub(crate) mod lab;
 pub(crate) mod programs;
 pub(crate) mod real;
 #[path = "../../../lb-ebpf/src/traffic/shape.rs"]
-#[expect(unreachable_pub, reason = "the eBPF programs include the same file")]
+#[expect(unreachable_pub, dead_code, reason = "the eBPF programs include the same file, and use the rest of it")]
 pub(crate) mod shape;

@@ -41,8 +41,13 @@ const fn row(name: &'static str, flows: u32, lane: usize, vip: &'static str, rea
     Row { name, flows, lane, vip, reals }
 }
 
+/// The rows whose name and flows contain this.
+pub(crate) fn chosen(part: &str) -> Vec<Row> {
+    ROWS.into_iter().filter(|row| format!("{} {}", row.name, row.flows).contains(part)).collect()
+}
+
 /// The rows.
-pub(crate) const ROWS: [Row; 9] = [
+const ROWS: [Row; 9] = [
     row("bare-xdp", 8192, BARE, VIP, 1),
     row("xvs-direct", 1, XVS, VIP, REALS),
     row("xvs-direct", 8192, XVS, VIP, REALS),
@@ -169,6 +174,14 @@ mod tests {
         assert_eq!(shares(7, 2), [(0, 3), (3, 4)]);
         assert_eq!(shares(1, 2), [(0, 1), (0, 1)]);
         assert_eq!(shares(1_000_000, 3).iter().map(|(_, flows)| flows).sum::<u32>(), 1_000_000);
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name_and_flows() {
+        let names = |part| chosen(part).iter().map(|row| row.name).collect::<Vec<_>>();
+        assert_eq!(names("nft-dnat 8"), ["nft-dnat"]);
+        assert_eq!(names("8192").len(), 5);
+        assert_eq!((names("").len(), names("ipvs").len()), (ROWS.len(), 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::lanes::{Lanes, ROWS, Row};
+use super::lanes::{Lanes, Row};
 use crate::figures::Figure;
 use crate::traffic::frame::ACK;
 use crate::traffic::generator::Pace;
@@ -47,47 +47,68 @@ const FIRST: u32 = 50_000;
 /// Looks of the paced generator that tell how long one takes when nothing is due.
 const LOOKS: u32 = 100_000;
 
-pub(crate) fn run(
-    lanes: &mut Lanes,
-    cpus: &[usize],
-    seconds: f64,
-    rounds: u32,
-    load: u32,
-) -> anyhow::Result<Vec<Line>> {
-    let last = &cpus[cpus.len() - 1..];
-    let mut values: Vec<Values> = ROWS.iter().map(|_| Values::default()).collect();
-    let real = Real::attach(&lanes.lab, Look::Count)?;
-    let mut rates = Vec::new();
-    for row in &ROWS {
-        eprintln!("preparing {} {}", row.name, row.flows);
-        lanes.open(row, last[0])?;
-        rates.push(full_speed(lanes, &real, row, last, FIRST, &mut Values::default())?);
+/// What is measured, and how long.
+pub(crate) struct Plan {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) cpus: Vec<usize>,
+    /// Seconds of one measurement.
+    pub(crate) seconds: f64,
+    pub(crate) rounds: u32,
+    /// Percent of a row's own rate while latencies are measured.
+    pub(crate) load: u32,
+}
+
+impl Plan {
+    pub(crate) fn run(&self, lanes: &mut Lanes) -> anyhow::Result<Vec<Line>> {
+        let mut values: Vec<Values> = self.rows.iter().map(|_| Values::default()).collect();
+        self.rates(lanes, &mut values)?;
+        self.latencies(lanes, &mut values)?;
+        self.rows.iter().zip(values).map(|(row, values)| values.line(row)).collect()
     }
-    for round in 1..=rounds {
-        eprintln!("round {round} of {rounds}");
-        for ((row, values), rate) in ROWS.iter().zip(&mut values).zip(&rates) {
-            let frames = (rate * seconds) as u32;
-            let one = full_speed(lanes, &real, row, last, frames, values)?;
-            values.one.push(one);
-            let all = full_speed(lanes, &real, row, cpus, frames, &mut Values::default())?;
-            values.all.push(all);
+
+    /// The CPU that is measured alone: the last, as the first ones take more of the machine's interrupts.
+    fn last(&self) -> &[usize] {
+        &self.cpus[self.cpus.len() - 1..]
+    }
+
+    fn rates(&self, lanes: &mut Lanes, values: &mut [Values]) -> anyhow::Result<()> {
+        let real = Real::attach(&lanes.lab, Look::Count)?;
+        let mut rates = Vec::new();
+        for row in &self.rows {
+            eprintln!("preparing {} {}", row.name, row.flows);
+            lanes.open(row, self.last()[0])?;
+            rates.push(full_speed(lanes, &real, row, self.last(), FIRST, &mut Values::default())?);
         }
-    }
-    drop(real);
-    let mut real = Real::attach(&lanes.lab, Look::Time)?;
-    let idle = lanes.streams(&ROWS[0], last, ACK, u64::from(u32::MAX));
-    let look = lanes.generator.send(&idle, Pace::Paced, LOOKS)?[0].look;
-    eprintln!("the paced generator looks every {look} ns");
-    for round in 1..=rounds {
-        eprintln!("latencies, round {round} of {rounds}");
-        for (row, values) in ROWS.iter().zip(&mut values) {
-            let rate = Figure::of(values.one.clone()).median * f64::from(load) / 100.0;
-            // What is left of the time besides the packets goes by in looks that find nothing due.
-            let looks = seconds * (rate + (1e9 / look) * f64::from(100 - load) / 100.0);
-            paced(lanes, &mut real, row, last, rate, looks as u32, values)?;
+        for round in 1..=self.rounds {
+            eprintln!("round {round} of {}", self.rounds);
+            for ((row, values), rate) in self.rows.iter().zip(&mut *values).zip(&rates) {
+                let frames = (rate * self.seconds) as u32;
+                let one = full_speed(lanes, &real, row, self.last(), frames, values)?;
+                values.one.push(one);
+                let all = full_speed(lanes, &real, row, &self.cpus, frames, &mut Values::default())?;
+                values.all.push(all);
+            }
         }
+        Ok(())
     }
-    ROWS.iter().zip(values).map(|(row, values)| values.line(row)).collect()
+
+    fn latencies(&self, lanes: &mut Lanes, values: &mut [Values]) -> anyhow::Result<()> {
+        let mut real = Real::attach(&lanes.lab, Look::Time)?;
+        let idle = lanes.streams(&self.rows[0], self.last(), ACK, u64::from(u32::MAX));
+        let look = lanes.generator.send(&idle, Pace::Paced, LOOKS)?[0].look;
+        eprintln!("the paced generator looks every {look} ns");
+        real.latencies()?;
+        for round in 1..=self.rounds {
+            eprintln!("latencies, round {round} of {}", self.rounds);
+            for (row, values) in self.rows.iter().zip(&mut *values) {
+                let rate = Figure::of(values.one.clone()).median * f64::from(self.load) / 100.0;
+                // What is left of the time besides the packets goes by in looks that find nothing due.
+                let looks = self.seconds * (rate + (1e9 / look) * f64::from(100 - self.load) / 100.0);
+                paced(lanes, &mut real, row, self.last(), rate, looks as u32, values)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Packets a second that reached a real.

@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// Write the rows to this file as JSON, too.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Only rows whose name and flows, as "xvs-direct 8192", contain this.
+    #[arg(long)]
+    filter: Option<String>,
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 0.3, value_parser = seconds)]
     seconds: f64,
@@ -37,8 +40,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cpus = machine::cpus()?;
+    let chosen = lanes::chosen(arguments.filter.as_deref().unwrap_or_default());
+    anyhow::ensure!(!chosen.is_empty(), "no row has this in its name; `--filter xvs` or `--filter 8192`, for one");
     let mut lanes = lanes::Lanes::build()?;
-    let rows = measure::run(&mut lanes, &cpus, arguments.seconds, arguments.rounds, arguments.load)?;
+    let Arguments { seconds, rounds, load, .. } = *arguments;
+    let rows = measure::Plan { rows: chosen, cpus, seconds, rounds, load }.run(&mut lanes)?;
     let is_ipvs = std::path::Path::new("/proc/net/ip_vs").exists();
     let missing = if is_ipvs { "kernel IPVS: here, but it has no row" } else { "kernel IPVS: this kernel has none" };
     print!("{}{}{missing}\n", report::table(&rows), report::targets(&rows));
