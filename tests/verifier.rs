@@ -3,17 +3,9 @@
 //! The verifier gives up at one million instructions; older kernels prune less well than the one that these numbers are from, so
 //! the director must stay far below.
 
-use std::collections::BTreeMap;
-
-use aya::Ebpf;
 use lb_common::abi::names::{PROGRAM_CLOCK, PROGRAM_DECAP, PROGRAM_DIRECTOR, PROGRAM_PASS};
-use lb_common::abi::settings::Settings;
-use lb_tests::director::possible_cpus;
-use lb_tests::program::{Chain, Size, deepest, size};
-use lb_userspace::dataplane::loader::parse_over;
-use lb_userspace::dataplane::memory::Memory;
-use lb_userspace::dataplane::objects;
-use lb_userspace::dataplane::pins::Geometry;
+use lb_tests::program::Chain;
+use lb_tests::shipped::{self, Shipped};
 
 /// What a program may cost, with the reason for the size.
 struct Budget {
@@ -46,32 +38,18 @@ const BUDGETS: [Budget; 4] = [
     Budget { program: PROGRAM_CLOCK, verified: 10, stack: 64, reason: "one helper, inlined" },
 ];
 
-fn loaded() -> BTreeMap<&'static str, (Size, &'static [u8])> {
-    let geometry = Geometry { buckets_v4: 2, buckets_v6: 2, reals: 2, cpus: possible_cpus(), reply_buckets: 2 };
-    let memory = Memory::unpinned(&geometry).expect("tables can be made (as root?)");
-    let mut director = parse_over(objects::DIRECTOR, &memory, &geometry, &Settings::default(), &[])
-        .expect("the director's object is whole");
-    let mut realserver = Ebpf::load(objects::REALSERVER).expect("the real server's object loads");
-    let mut clock = Ebpf::load(objects::CLOCK).expect("the clock's object loads");
-    BTreeMap::from([
-        (PROGRAM_DIRECTOR, (size(&mut director, PROGRAM_DIRECTOR), objects::DIRECTOR)),
-        (PROGRAM_DECAP, (size(&mut realserver, PROGRAM_DECAP), objects::REALSERVER)),
-        (PROGRAM_PASS, (size(&mut realserver, PROGRAM_PASS), objects::REALSERVER)),
-        (PROGRAM_CLOCK, (size(&mut clock, PROGRAM_CLOCK), objects::CLOCK)),
-    ])
-}
-
 #[test]
 fn programs_stay_inside_their_budgets() {
-    let loaded = loaded();
+    let shipped = shipped::all();
+    assert_eq!(shipped.len(), BUDGETS.len(), "each has a budget");
     let mut over = Vec::new();
     println!(
         "{:<10} {:>9} {:>9} {:>10} {:>8} {:>6}",
         "program", "verified", "budget", "translated", "machine", "stack"
     );
     for budget in &BUDGETS {
-        let (size, object) = loaded[budget.program];
-        let Chain { bytes: stack, frames } = deepest(object, budget.program);
+        let found = shipped.iter().find(|shipped| shipped.program == budget.program);
+        let Shipped { size, chain: Chain { bytes: stack, frames }, .. } = found.expect("the program is shipped");
         let frames: Vec<String> = frames.iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
         let frames = frames.join(", ");
         println!(
@@ -84,7 +62,7 @@ fn programs_stay_inside_their_budgets() {
                 budget.program, size.verified, budget.verified
             ));
         }
-        if stack > budget.stack {
+        if *stack > budget.stack {
             over.push(format!("{} takes {stack} B of stack, its budget is {}", budget.program, budget.stack));
         }
     }

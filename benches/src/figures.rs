@@ -22,6 +22,11 @@ impl Figure {
     }
 }
 
+/// To a thousandth: the kernel tells no more, and files stay short.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::Figure;

@@ -27,6 +27,8 @@ struct Arguments {
 enum What {
     /// Nanoseconds a packet costs in the program, net of the harness; the default
     Rows(rows::Arguments),
+    /// Write tables and plots of an earlier run of the rows into docs/performance.md and docs/performance/
+    Write(rows::WriteArguments),
     /// Packets a second through veth pairs, beside a bare forwarder and the kernel's own work
     Wire(wire::Arguments),
     /// What a SYN flood does to established connections
@@ -39,6 +41,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
+        What::Write(arguments) => rows::write(&arguments),
         What::Wire(arguments) => wire::run(&arguments),
         What::Flood(arguments) => flood::run(&arguments),
         What::Cores(arguments) => cores::run(&arguments),

@@ -29,8 +29,7 @@ pub(crate) struct Wrapped {
 impl Wrapped {
     /// Packets with these TCP flags to port 80 of `vip`.
     pub(crate) fn over(memory: &Memory, geometry: &Geometry, settings: &Settings, vip: &str) -> anyhow::Result<Self> {
-        let sizes = [("USUAL_CONNECTIONS", 2), ("ENDS", 1)];
-        let mut object = parse_over(objects::BENCH, memory, geometry, settings, &sizes)?;
+        let mut object = parse_over(objects::BENCH, memory, geometry, settings, &[])?;
         for name in [DIRECTOR, EMPTY] {
             let program: &mut Xdp = object.program_mut(name).with_context(|| format!("program {name}"))?.try_into()?;
             program.load().with_context(|| format!("loading {name}"))?;
@@ -49,8 +48,9 @@ impl Wrapped {
     /// Of flows from 0 on, a power of two of them.
     pub(crate) fn set_flows(&mut self, start: u32, flows: u32) -> anyhow::Result<()> {
         anyhow::ensure!(flows.is_power_of_two(), "{flows} flows: the wrapper takes a power of two");
-        let mut map: Array<&mut MapData, [u32; 2]> = self.object.map_mut("FLOWS").context("map FLOWS")?.try_into()?;
-        Ok(map.set(0, [start, flows - 1], 0)?)
+        let mut map: Array<&mut MapData, [u32; 3]> = self.object.map_mut("FLOWS").context("map FLOWS")?.try_into()?;
+        // The memory floor, of no lines here, is another program's.
+        Ok(map.set(0, [start, flows - 1, 0], 0)?)
     }
 
     /// Nanoseconds a packet of so many, wrapper included.

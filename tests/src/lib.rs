@@ -12,7 +12,7 @@
 //! - [`row`]: one line of a table of cases.
 //! - [`served`]: a service's connections, one by one, with a twin of the program.
 //! - [`decap`]: the real server's program.
-//! - [`program`]: instructions and stack of a program.
+//! - [`program`]: instructions and stack of a program; [`shipped`]: of all that are shipped.
 //!
 //! Needs root (CAP_BPF and CAP_NET_ADMIN); nothing is attached or pinned, no interface is touched.
 
@@ -29,4 +29,5 @@ pub mod reals;
 pub mod row;
 pub mod served;
 mod services;
+pub mod shipped;
 pub mod translated;

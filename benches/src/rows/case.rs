@@ -36,12 +36,22 @@ pub(crate) struct Case {
     is_answer: bool,
     /// To an address that is no VIP.
     is_foreign: bool,
+    /// Packets in the middle of connections that nobody knows.
+    is_unknown: bool,
+    /// Connections that the tables have room for at a load of one half, if not for all flows.
+    room: Option<u32>,
 }
 
 /// Name of the case of [`opening`].
 pub(crate) const OPEN: &str = "xvs-open";
 /// Flow counts that every hit is measured with: the first fits in L1, the second in L2, the third in nothing.
-const FLOWS: [u32; 3] = [1, 8192, 1 << 20];
+const FLOWS: [u32; 3] = [1, 8192, MILLION];
+/// Those of the rows that the targets are about.
+const MORE_FLOWS: [u32; 4] = [1, 8192, MILLION, 8 * MILLION];
+/// Connections that a flood's tables have room for.
+const FLOOD_ROOM: u32 = 1 << 16;
+/// 2 to the 20th.
+pub(super) const MILLION: u32 = 1 << 20;
 
 impl Case {
     const fn new(
@@ -65,6 +75,8 @@ impl Case {
             is_udp: false,
             is_answer: false,
             is_foreign: false,
+            is_unknown: false,
+            room: None,
         }
     }
 
@@ -83,6 +95,21 @@ impl Case {
 
     pub(crate) fn program(&self) -> String {
         self.program_named(self.program)
+    }
+
+    /// Reads a table as large as the director's, and that is all.
+    pub(crate) fn is_floor(&self) -> bool {
+        self.program == "floor"
+    }
+
+    /// Puts new flows into a table.
+    pub(crate) fn is_insert(&self) -> bool {
+        self.program == "insert"
+    }
+
+    /// The director with connections that are there before anything is timed.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.subject == Subject::Known && !self.is_foreign && !self.is_unknown
     }
 
     pub(crate) fn is_tunnel(&self) -> bool {
@@ -110,6 +137,42 @@ impl Case {
     /// Right shift from jiffies to ticks: about a second; longer than the benchmark where no packet is to be the first of its second.
     pub(crate) fn tick_shift(&self) -> u32 {
         if self.name.ends_with("-steady") { 20 } else { 8 }
+    }
+
+    /// Cases that are measured in turns, and whose tables are in memory together: a case and all it is compared with.
+    pub(crate) fn group(&self) -> u8 {
+        match (self.flows, self.is_v6, self.method) {
+            (..MILLION, ..) => 0,
+            (MILLION, false, _) => 1,
+            (MILLION, true, _) => 2,
+            (_, false, "ipip") => 3,
+            (_, false, _) => 4,
+            (_, true, _) => 5,
+        }
+    }
+
+    /// Connections that the tables have room for at a load of one half.
+    pub(crate) fn room(&self) -> u32 {
+        match self.subject {
+            // Baselines have tables of their own.
+            Subject::Baseline => 1,
+            _ => self.room.unwrap_or(self.flows),
+        }
+    }
+
+    /// Places of the kernel's LRU_HASH: twice as many as connections, as in our tables.
+    pub(crate) fn lru_places(&self) -> u32 {
+        if self.subject == Subject::Baseline { (self.room.unwrap_or(self.flows) * 2).max(16384) } else { 2 }
+    }
+
+    /// Connections begin in the tables that it leaves behind.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.room.is_some()
+    }
+
+    /// Packets in the middle of connections that nobody knows.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        self.is_unknown
     }
 
     pub(crate) const fn is_answer(&self) -> bool {
@@ -182,21 +245,22 @@ pub(crate) fn opening() -> Case {
 pub(crate) fn all() -> Vec<Case> {
     use Subject::{Baseline, Known, New};
     let mut cases = Vec::new();
-    for flows in FLOWS {
-        cases.push(Case::new("baseline-mac-swap", "-", "mac_swap", Baseline, flows));
+    cases.extend(FLOWS.map(|flows| Case::new("baseline-mac-swap", "-", "mac_swap", Baseline, flows)));
+    cases.extend(MORE_FLOWS.map(|flows| Case::new("baseline-floor", "-", "floor", Baseline, flows)));
+    cases.extend(FLOWS.map(|flows| Case::new("baseline-lru", "direct", "lru", Baseline, flows)));
+    for (method, program, is_v6) in
+        [("direct", "usual", false), ("ipip", "usual_ipip", false), ("direct", "usual", true)]
+    {
+        cases.extend(
+            MORE_FLOWS.map(|flows| Case { is_v6, ..Case::new("baseline-usual", method, program, Baseline, flows) }),
+        );
     }
-    for (name, program) in [("baseline-lru", "lru"), ("baseline-usual", "usual")] {
-        cases.extend(FLOWS.map(|flows| Case::new(name, "direct", program, Baseline, flows)));
+    let insert = || Case::new("baseline-lru-insert", "-", "insert", Baseline, MILLION);
+    cases.extend([insert(), Case { name: "baseline-lru-flood", room: Some(FLOOD_ROOM), ..insert() }]);
+    for (method, is_v6) in [("direct", false), ("ipip", false), ("direct", true)] {
+        cases.extend(MORE_FLOWS.map(|flows| Case { is_v6, ..Case::new("xvs-tcp", method, "xvs", Known, flows) }));
     }
-    for (method, is_v6) in [
-        ("direct", false),
-        ("ipip", false),
-        ("gue", false),
-        ("gue-checksum", false),
-        ("gre", false),
-        ("direct", true),
-        ("ip6ip6", true),
-    ] {
+    for (method, is_v6) in [("gue", false), ("gue-checksum", false), ("gre", false), ("ip6ip6", true)] {
         cases.extend(FLOWS.map(|flows| Case { is_v6, ..Case::new("xvs-tcp", method, "xvs", Known, flows) }));
     }
     for is_v6 in [false, true] {
@@ -219,12 +283,17 @@ pub(crate) fn all() -> Vec<Case> {
         ("xvs-tcp-steady", "fullnat", "xvs_to_real", false),
         ("xvs-answer-steady", "fullnat", "xvs_answer", true),
     ] {
-        cases.push(Case { is_answer, ..Case::new(name, method, program, Known, 1 << 20) });
+        cases.push(Case { is_answer, ..Case::new(name, method, program, Known, MILLION) });
     }
     cases.extend(FLOWS.map(|flows| Case { is_udp: true, ..Case::new("xvs-udp", "direct", "xvs", Known, flows) }));
     for (name, scheduler) in [("xvs-new-rr", RR), ("xvs-new-mh", MH)] {
         cases.push(Case { scheduler, ..Case::new(name, "direct", "xvs", New, 8192) });
-        cases.push(Case { scheduler, ..Case::new(name, "direct", "xvs", New, 1 << 20) });
+        cases.push(Case { scheduler, ..Case::new(name, "direct", "xvs", New, MILLION) });
+    }
+    let flood = Case::new("xvs-flood", "direct", "xvs", New, MILLION);
+    cases.push(Case { room: Some(FLOOD_ROOM), scheduler: MH, ..flood });
+    for flows in [1, MILLION] {
+        cases.push(Case { is_unknown: true, ..Case::new("xvs-miss", "-", "xvs", Known, flows) });
     }
     cases.push(Case { is_foreign: true, ..Case::new("xvs-no-service", "-", "xvs", Known, 1) });
     cases.push(Case { is_foreign: true, ..Case::new("xvs-no-service", "-", "xvs", Known, 8192) });

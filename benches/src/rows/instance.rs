@@ -1,16 +1,16 @@
 //! One case's own object and tables, sized for it and filled before anything is timed.
 
-use std::net::Ipv4Addr;
-
 use anyhow::Context as _;
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{Array, MapData};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::connection::STATES;
 use lb_common::abi::real::Capacity;
 use lb_common::abi::service::scheduler;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
+use lb_common::abi::tables::Table;
+use lb_common::abi::verdict::Verdict;
 use lb_common::algo::ring::{RingMember, destination_hash, maglev, source_hash};
 use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
@@ -24,11 +24,14 @@ use lb_userspace::dataplane::pins::Geometry;
 use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
 
 use super::case::{Case, OPEN, Subject};
+use super::usual;
 
 /// Packets that a run of a wrapped program takes.
 pub(crate) const PACKETS: u32 = 8;
-/// Packets of a repetition, or as many as there are flows.
+/// Packets of a repetition are as many as there are flows, but not less than this,
 const LEAST: u32 = 1 << 19;
+/// and not more than this: with 8 M flows each is met once in four repetitions.
+const MOST: u32 = 1 << 21;
 
 /// A case, ready to be measured.
 pub(crate) struct Instance {
@@ -42,9 +45,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads and fills what the case needs.
     pub(crate) fn new(case: &Case) -> anyhow::Result<Self> {
-        // Twice as many places as flows: a load of one half at most.
-        let geometry =
-            Geometry::for_connections(case.flows, (case.count * 4).max(64), case.flows.min(1 << 21), possible_cpus())?;
+        let geometry = geometry(case)?;
         let settings = Settings {
             layout_version: LAYOUT_VERSION,
             jiffies_per_second: 250,
@@ -54,10 +55,15 @@ impl Instance {
             replies: u64::from(case.is_translated()),
             ..Settings::default()
         };
-        let usual = if case.subject == Subject::Baseline { (case.flows * 2).max(16384) } else { 2 };
         let memory = Memory::unpinned(&geometry)?;
-        let answers = if case.is_answer() { case.flows } else { 1 };
-        let sizes = [("USUAL_CONNECTIONS", usual), ("ENDS", answers)];
+        let floor_lines = if case.is_floor() { floor_lines(case.flows)? } else { 1 };
+        let (lru, lru_v6) = if case.is_v6 { (2, case.lru_places()) } else { (case.lru_places(), 2) };
+        let sizes = [
+            ("USUAL_CONNECTIONS", lru),
+            ("USUAL_CONNECTIONS_V6", lru_v6),
+            ("FLOOR", floor_lines),
+            ("ENDS", if case.is_answer() { case.flows } else { 1 }),
+        ];
         let mut object = parse_over(objects::BENCH, &memory, &geometry, &settings, &sizes)?;
         let mut tables = Tables::adopt(&memory, geometry)?;
         tables.set_settings(&settings);
@@ -70,7 +76,7 @@ impl Instance {
             load(&mut object, &case.filler())?;
         }
         let mut instance = Self { case: case.clone(), object, tables, instructions };
-        instance.set_flows()?;
+        instance.set_flows(floor_lines)?;
         match case.subject {
             Subject::Baseline => instance.fill_baseline()?,
             Subject::Known | Subject::New => instance.fill_director()?,
@@ -78,36 +84,21 @@ impl Instance {
         Ok(instance)
     }
 
-    fn set_flows(&mut self) -> anyhow::Result<()> {
-        let mut flows: Array<&mut MapData, [u32; 2]> = self.object.map_mut("FLOWS").context("map FLOWS")?.try_into()?;
-        flows.set(0, [0, self.case.flows - 1], 0)?;
+    fn set_flows(&mut self, floor_lines: u32) -> anyhow::Result<()> {
+        let mut flows: Array<&mut MapData, [u32; 3]> = self.object.map_mut("FLOWS").context("map FLOWS")?.try_into()?;
+        flows.set(0, [0, self.case.flows - 1, floor_lines], 0)?;
         Ok(())
     }
 
-    /// Every flow that the wrapper will make, from user space.
+    /// Services and reals of the usual design, and every flow that the wrapper will make. Programs put the flows in: eight million system
+    /// calls would take longer than what is measured.
     fn fill_baseline(&mut self) -> anyhow::Result<()> {
-        let vip = u32::from_ne_bytes([10, 0, 0, 100]);
-        let mut services: HashMap<&mut MapData, [u32; 2], u32> =
-            self.object.map_mut("USUAL_SERVICES").context("map")?.try_into()?;
-        services.insert([vip, u32::from(80u16.to_be()) | 6 << 16], 7, 0)?;
-        // As Katran's anchor measurement: other services stand in the table, too.
-        for other in 0..200u32 {
-            services.insert(
-                [u32::from_ne_bytes([10, 9, 0, other as u8]), u32::from(80u16.to_be()) | 6 << 16],
-                other,
-                0,
-            )?;
-        }
-        let mut reals: Array<&mut MapData, [u64; 2]> = self.object.map_mut("USUAL_REALS").context("map")?.try_into()?;
-        for real in 0..16 {
-            reals.set(real, [0x0a00_0000_0002 | u64::from(real) << 40, 0x0b00_0000_0002], 0)?;
-        }
-        let mut connections: HashMap<&mut MapData, [u32; 4], u32> =
-            self.object.map_mut("USUAL_CONNECTIONS").context("map")?.try_into()?;
-        for flow in 0..self.case.flows {
-            let client = Ipv4Addr::from_bits(0x0a08_0000 | flow >> 12).octets();
-            let ports = u32::from((0x4000u16 | (flow & 0xfff) as u16).to_be()) | (u32::from(80u16.to_be()) << 16);
-            connections.insert([u32::from_ne_bytes(client), vip, ports, 6], flow % 16, 0)?;
+        usual::fill(&mut self.object)?;
+        let filler = if self.case.is_insert() { "forget" } else { "fill" };
+        let filler = self.case.program_named(filler);
+        load(&mut self.object, &filler)?;
+        if !self.case.is_insert() {
+            self.run(&filler, &self.case.measured_frame(), self.case.flows.div_ceil(PACKETS))?;
         }
         Ok(())
     }
@@ -124,7 +115,7 @@ impl Instance {
             self.tables.set_real(&key, *at, real, &Capacity { weight: 1, last_weight: 1, ..Capacity::default() })?;
         }
         self.publish(self.case.scheduler, reals.len())?;
-        if self.case.subject == Subject::Known && self.case.program().starts_with("xvs") && self.case.method != "-" {
+        if self.case.has_connections() {
             let round = self.case.flows.div_ceil(PACKETS);
             for flags in [SYN, ACK] {
                 let frame = self.case.frame(flags);
@@ -189,12 +180,21 @@ impl Instance {
     /// Nanoseconds a packet of one repetition, harness included.
     pub(crate) fn measure(&mut self) -> anyhow::Result<f64> {
         let frame = self.case.measured_frame();
-        if self.case.subject == Subject::New {
-            self.empty()?;
-            // Each flow once: what comes after would be known.
-            return self.run(&self.case.program(), &frame, self.case.flows / PACKETS);
+        // Each flow once: what comes after would be known.
+        let once = self.case.flows / PACKETS;
+        if self.case.is_insert() {
+            if !self.case.is_flood() {
+                self.run(&self.case.program_named("forget"), &frame, once)?;
+            }
+            return self.run(&self.case.program(), &frame, once);
         }
-        let runs = LEAST.max(self.case.flows) / PACKETS;
+        if self.case.subject == Subject::New {
+            if !self.case.is_flood() {
+                self.empty()?;
+            }
+            return self.run(&self.case.program(), &frame, once);
+        }
+        let runs = self.case.flows.clamp(LEAST, MOST) / PACKETS;
         self.run(&self.case.program(), &frame, runs)
     }
 
@@ -231,10 +231,12 @@ impl Instance {
     /// Packets that the director did not do with what the case is about: a benchmark of errors says nothing.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.case.subject == Subject::Baseline {
+            let missed = usual::missed(&self.object)?;
+            anyhow::ensure!(missed == 0, "{}: {missed} packets were not found", self.case.title());
             return Ok(());
         }
-        use lb_common::abi::verdict::Verdict;
         let expected = match self.case.method {
+            "-" if self.case.is_unknown() => Verdict::MissNotSyn,
             "-" => Verdict::NotAService,
             "direct" => Verdict::Direct,
             "nat" | "fullnat" => Verdict::Nat,
@@ -269,6 +271,21 @@ impl Instance {
         anyhow::ensure!(result.return_value != 0, "{}: the wrapper gave up", self.case.title());
         Ok(result.duration.as_nanos() as f64 / f64::from(PACKETS))
     }
+}
+
+/// Room for the flows at a load of one half at most; next to none in the tables of the other family.
+fn geometry(case: &Case) -> anyhow::Result<Geometry> {
+    let translated = if case.is_translated() { case.flows } else { 1 };
+    let mut geometry = Geometry::for_connections(case.room(), (case.count * 4).max(64), translated, possible_cpus())?;
+    let other = if case.is_v6 { &mut geometry.buckets_v4 } else { &mut geometry.buckets_v6 };
+    *other = 2;
+    Ok(geometry)
+}
+
+/// Cache lines of the director's table of connections with so many flows.
+fn floor_lines(flows: u32) -> anyhow::Result<u32> {
+    let geometry = Geometry::for_connections(flows, 64, 1, possible_cpus())?;
+    Ok(u32::try_from(geometry.bytes(Table::ConnectionsV4) / 64)?)
 }
 
 fn load(object: &mut Ebpf, name: &str) -> anyhow::Result<u32> {

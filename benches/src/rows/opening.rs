@@ -2,11 +2,11 @@
 //! scheduler and other members before each repetition.
 
 use lb_common::abi::service::scheduler;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::case::{self, Case};
 use super::instance::Instance;
-use crate::figures::Figure;
+use crate::figures::{Figure, rounded};
 
 /// Reals that each scheduler is measured with.
 pub(crate) const REALS: [usize; 3] = [10, 100, 1000];
@@ -29,9 +29,9 @@ const SCHEDULERS: [(&str, u8); 14] = [
 ];
 
 /// One figure of the table.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Opening {
-    pub(crate) scheduler: &'static str,
+    pub(crate) scheduler: String,
     pub(crate) reals: usize,
     /// Median over the repetitions, net of the harness.
     pub(crate) ns: f64,
@@ -60,14 +60,14 @@ pub(crate) fn run(repetitions: usize) -> anyhow::Result<Vec<Opening>> {
             let harness = instance.measure_harness()?;
             let gross = instance.measure()?;
             if repetition > 0 {
-                net.push(gross - harness);
+                net.push(rounded(gross - harness));
             }
         }
     }
     instance.check()?;
     let row = |((scheduler, _, reals), net): ((&'static str, u8, usize), Vec<f64>)| {
         let Figure { median: ns, min, max } = Figure::of(net);
-        Opening { scheduler, reals, ns, min, max }
+        Opening { scheduler: scheduler.to_owned(), reals, ns, min, max }
     };
     Ok(subjects.into_iter().zip(net).map(row).collect())
 }

@@ -1,9 +1,11 @@
-//! The result for people: a table, then the ratios that the design is judged by.
+//! The result for people at a terminal: rows, then what the design is judged by.
 
 use std::fmt::Write as _;
 
 use super::measure::Row;
 use super::opening::Opening;
+use super::results::Program;
+use super::targets::Judged;
 
 /// All rows.
 pub(crate) fn table(rows: &[Row]) -> String {
@@ -11,15 +13,15 @@ pub(crate) fn table(rows: &[Row]) -> String {
         return String::new();
     }
     let mut text = format!(
-        "{:<20} {:<8} {:<6} {:>8} {:>8} {:>17} {:>6}\n",
-        "case", "method", "family", "flows", "ns", "min..max", "insns"
+        "{:<20} {:<12} {:<6} {:>8} {:>8} {:>17} {:>6} {:>5}\n",
+        "case", "method", "family", "flows", "ns", "min..max", "insns", "stack"
     );
     for row in rows {
         let range = format!("{:.1}..{:.1}", row.min, row.max);
         let _ = writeln!(
             text,
-            "{:<20} {:<8} {:<6} {:>8} {:>8.1} {range:>17} {:>6}",
-            row.name, row.method, row.family, row.flows, row.ns, row.insns
+            "{:<20} {:<12} {:<6} {:>8} {:>8.1} {range:>17} {:>6} {:>5}",
+            row.name, row.method, row.family, row.flows, row.ns, row.insns, row.stack
         );
     }
     text
@@ -44,62 +46,39 @@ pub(crate) fn openings(openings: &[Opening]) -> String {
     text
 }
 
-/// The targets. Missing rows (`--filter`) leave out their lines.
-pub(crate) fn ratios(rows: &[Row]) -> String {
-    let find = |name: &str, family: &str, method: &str, flows: u32| {
-        rows.iter()
-            .find(|row| (row.name, row.family, row.method, row.flows) == (name, family, method, flows))
-            .map(|row| row.ns)
-    };
+/// Each target with what was seen.
+pub(crate) fn judged(all: &[Judged]) -> String {
     let mut text = String::new();
-    for (flows, target) in [(1, Some(0.35)), (8192, None), (1 << 20, Some(0.5))] {
-        let (Some(ours), Some(usual)) =
-            (find("xvs-tcp", "ipv4", "direct", flows), find("baseline-usual", "ipv4", "direct", flows))
-        else {
-            continue;
-        };
-        let ratio = ours / usual;
-        let _ = write!(
-            text,
-            "direct routing, IPv4 TCP, {flows} flows: {ours:.1} / {usual:.1} ns = {ratio:.2} of baseline-usual"
-        );
-        text.push_str(&verdict(ratio, target));
-    }
-    for (what, ours, than, target) in [
-        ("NAT", ("xvs-tcp", "nat"), "direct", Some(2.0)),
-        ("NAT, answers", ("xvs-tcp-answer", "nat"), "direct", None),
-        ("full NAT", ("xvs-tcp", "fullnat"), "direct", None),
-        ("full NAT, answers", ("xvs-tcp-answer", "fullnat"), "direct", None),
-        ("GUE", ("xvs-tcp", "gue"), "ipip", Some(1.3)),
-    ] {
-        for family in ["ipv4", "ipv6"] {
-            for (flows, steady) in [(1, ""), (8192, ""), (1 << 20, ""), (1 << 20, "-steady")] {
-                let name = if steady.is_empty() { ours.0.to_owned() } else { ours.0.replace("-tcp-", "-") + steady };
-                let base = format!("xvs-tcp{steady}");
-                let (Some(ns), Some(base)) = (find(&name, family, ours.1, flows), find(&base, family, than, flows))
-                else {
-                    continue;
-                };
-                let ratio = ns / base;
-                let _ = write!(
-                    text,
-                    "{what}, {family} TCP, {flows} flows{steady}: {ns:.1} / {base:.1} ns = {ratio:.2} of {than}"
-                );
-                text.push_str(&verdict(ratio, target));
+    for judged in all {
+        let (value, min, max) = (judged.value.median, judged.value.min, judged.value.max);
+        let _ = write!(text, "{}, {} flows: ", judged.what, judged.flows);
+        let _ = match (judged.other, judged.than) {
+            (Some(other), Some(than)) => {
+                let ours = judged.ours;
+                write!(text, "{ours:.1} / {other:.1} ns = {value:.3} ({min:.3}..{max:.3}) of {than}")
             }
-        }
+            _ => write!(text, "{value:.1} ns ({min:.1}..{max:.1})"),
+        };
+        let _ = match judged.limit {
+            Some(limit) => writeln!(text, " (target {limit}: {})", judged.verdict()),
+            None => writeln!(text),
+        };
     }
-    if let Some(ns) = find("xvs-no-service", "ipv4", "-", 1) {
-        let _ = write!(text, "packet for no service: {ns:.1} ns");
-        text.push_str(&verdict(ns, Some(10.0)));
+    let missed = all.iter().filter(|judged| judged.is_met() == Some(false)).count();
+    let asked = all.iter().filter(|judged| judged.limit.is_some()).count();
+    if asked > 0 {
+        let _ = writeln!(text, "{} of {asked} targets met, {missed} missed", asked - missed);
     }
     text
 }
 
-fn verdict(value: f64, target: Option<f64>) -> String {
-    match target {
-        Some(target) if value <= target => format!(" (target {target}: met)\n"),
-        Some(target) => format!(" (target {target}: missed)\n"),
-        None => "\n".to_owned(),
+/// Programs that are shipped.
+pub(crate) fn programs(programs: &[Program]) -> String {
+    let mut text =
+        format!("{:<12} {:>9} {:>10} {:>8} {:>6}\n", "program", "verified", "translated", "machine", "stack");
+    for program in programs {
+        let Program { name, verified, translated, machine, stack } = program;
+        let _ = writeln!(text, "{name:<12} {verified:>9} {translated:>10} {machine:>8} {stack:>6}");
     }
+    text
 }

@@ -15,15 +15,16 @@ mod pipeline;
 #[path = "../director/stage/mod.rs"]
 mod stage;
 mod translated;
+mod usual;
 mod wrap;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-/// A case: a global function, so that all are called alike, and a program for each family that runs it.
+/// A case: a global function, so that all are called alike, and a program for each family that runs it in a wrapper.
 macro_rules! cases {
-    ($($(#[$doc:meta])* $case:ident($ctx:ident) $body:block => $v4:ident $v6:ident;)*) => {$(
+    ($wrapper:ident: $($(#[$doc:meta])* $case:ident($ctx:ident) $body:block => $v4:ident $v6:ident;)*) => {$(
         $(#[$doc])*
         #[expect(unsafe_code, reason = "a global BPF function needs a name of its own in the object")]
         #[unsafe(no_mangle)]
@@ -34,19 +35,20 @@ macro_rules! cases {
         #[xdp]
         #[inline(always)]
         pub fn $v4(ctx: XdpContext) -> u32 {
-            wrap::run::<false>(ctx.ctx, $case)
+            wrap::$wrapper::<false>(ctx.ctx, $case)
         }
 
         $(#[$doc])*
         #[xdp]
         #[inline(always)]
         pub fn $v6(ctx: XdpContext) -> u32 {
-            wrap::run::<true>(ctx.ctx, $case)
+            wrap::$wrapper::<true>(ctx.ctx, $case)
         }
     )*};
 }
 
 cases! {
+    run:
     /// Nothing, but in a way that the compiler must call eight times.
     case_empty(ctx) { wrap::nothing(ctx) } => empty_v4 empty_v6;
     /// Only makes the frame longer: half of its cost is what the wrapper takes to undo a tunnel.
@@ -55,10 +57,24 @@ cases! {
     case_mac_swap(ctx) { baseline::mac_swap(ctx) } => mac_swap_v4 mac_swap_v6;
     /// Parse, one lookup in the kernel's LRU_HASH, rewrite the MACs.
     case_lru(ctx) { baseline::lru(ctx) } => lru_v4 lru_v6;
+    /// Parse, read one line of a table as large as the director's, rewrite the MACs: the least that a table of that size can cost.
+    case_floor(ctx) { baseline::floor(ctx) } => floor_v4 floor_v6;
     /// The usual balancer: services in a HASH, connections in an LRU_HASH, reals in an ARRAY, two per-CPU counters, direct routing.
-    case_usual(ctx) { baseline::usual(ctx) } => usual_v4 usual_v6;
+    case_usual(ctx) { usual::usual(ctx) } => usual_v4 usual_v6;
+    /// The same, IP in IP.
+    case_usual_ipip(ctx) { usual::tunnelled(ctx) } => usual_ipip_v4 usual_ipip_v6;
+    /// Parse, put the flow into an LRU_HASH, rewrite the MACs.
+    case_insert(ctx) { baseline::insert(ctx) } => insert_v4 insert_v6;
     /// The director.
     case_xvs(ctx) { pipeline::run(ctx) } => xvs_v4 xvs_v6;
+}
+
+cases! {
+    in_order:
+    /// Puts the flow into the usual balancer's table, before anything is timed.
+    case_fill(ctx) { usual::fill(ctx) } => fill_v4 fill_v6;
+    /// Takes the flow out of the LRU_HASH.
+    case_forget(ctx) { baseline::forget(ctx) } => forget_v4 forget_v6;
 }
 
 /// More programs of a case, in wrappers of address translation.
