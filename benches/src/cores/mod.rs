@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use crate::machine::Machine;
+
 /// Options of `cores`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -23,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let lines = run::run(arguments.rounds)?;
     print!("{}", report::table(&lines));
     if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": lines }))?;
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "machine": Machine::here()?, "rows": lines }))?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -43,6 +43,7 @@ pub(crate) struct Line {
     pub(crate) is_new: bool,
     pub(crate) flows: u32,
     pub(crate) common: Common,
+    /// One after the other, the mean of both.
     pub(crate) alone: Figure,
     /// Both at once, the mean of both.
     pub(crate) both: Figure,
@@ -105,7 +106,13 @@ impl Case {
     fn measure(&self, tables: &[Shared; 2], pair: [usize; 2]) -> anyhow::Result<[f64; 2]> {
         let packets = if self.is_new { self.flows / 2 } else { LEAST.max(self.flows) };
         let together = |program: &str| both(&self.first, &self.second, program, packets, pair);
-        let alone = |program: &str| on(pair[0], || self.first.run(program, packets));
+        // One after the other, and each on its own core: a flow may cost more than another because of where it is in its bucket.
+        let alone = |program: &str| {
+            let first = on(pair[0], || self.first.run(program, packets))?;
+            self.prepare(tables)?;
+            let second = on(pair[1], || self.second.run(program, packets))?;
+            anyhow::Ok(f64::midpoint(first, second))
+        };
         let (empty_alone, empty_both) = (alone(EMPTY)?, together(EMPTY)?);
         self.prepare(tables)?;
         let gross_alone = alone(DIRECTOR)?;

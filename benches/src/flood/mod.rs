@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use crate::machine::Machine;
 use crate::traffic::frame::MOST_SPOOFED;
 use crate::traffic::shape::WATCHED;
 
@@ -38,7 +39,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let outcome = run::run(arguments)?;
     print!("{}", report::text(&outcome));
     if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&outcome)?;
+        let mut value = serde_json::to_value(&outcome)?;
+        value["machine"] = serde_json::to_value(Machine::here()?)?;
+        let text = serde_json::to_string_pretty(&value)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

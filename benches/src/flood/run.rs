@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let mut stage = Stage {
         real: Real::attach(&lab, Look::Watch)?,
         table: Table::of(&lab)?,
-        generator: Generator::new(&lab, true)?,
+        generator: Generator::new(&lab)?,
         next_client: WATCHED / 2,
         lane,
         own,
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     eprintln!("calm");
     let calm = stage.costs(&wrapped, arguments.rounds)?;
     eprintln!("beside a core that forwards");
-    let mut flooder = Generator::new(&lab, false)?;
+    let mut flooder = Generator::new(&lab)?;
     let stream = |lane: &Lane, clients| Stream { flags: SYN, ..stage.stream(lane, ACK, clients) };
     let forwarded = stream(bare, Clients::Spoofed(arguments.sources));
     let flood = stream(lane, Clients::Spoofed(arguments.sources));

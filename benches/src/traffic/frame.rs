@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use lb_common::algo::checksum::{add_u32, add_u64};
 
 use super::shape::generator::{
-    CLIENTS, FIRST, FLAGS, FLOWS, INTERFACE, INTERVAL, IP, IP_SUM, LINK, LINK_END, PORT_STEP, SHIFT, STEP, TCP_SUM, VIP,
-    WORDS,
+    CLIENTS, FIRST, FLAGS, FLOWS, INTERFACE, INTERVAL, IP, IP_SUM, LINK, LINK_END, PORT_STEP, SHIFT, STEP, TCP_SUM,
+    VIP, WORDS,
 };
 use super::shape::{self, FLOWS_OF_CLIENT};
 
@@ -48,7 +48,7 @@ pub(crate) struct Stream {
 const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// First spoofed client: 11.0.0.0.
 const SPOOFED: u32 = 0x0b00_0000;
-/// A spoofed client's clients, in number, are at most those of an address' lower three bytes.
+/// Spoofed clients at most: those of 11.0.0.0/8.
 pub(crate) const MOST_SPOOFED: u32 = 1 << 24;
 /// TCP flag; such a packet carries no time stamp, and nothing else.
 pub(crate) const SYN: u8 = 2;

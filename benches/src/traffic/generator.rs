@@ -47,18 +47,16 @@ pub(crate) struct Sent {
 pub(crate) struct Generator {
     object: Ebpf,
     namespace: std::fs::File,
-    /// Its threads go before everything else: for short measurements.
-    is_first: bool,
 }
 
 impl Generator {
-    /// One whose threads go before everything else on their CPU, or like everything else.
-    pub(crate) fn new(lab: &Lab, is_first: bool) -> anyhow::Result<Self> {
+    /// Loads them.
+    pub(crate) fn new(lab: &Lab) -> anyhow::Result<Self> {
         let mut object = programs::object()?;
         for name in [Pace::Full.program(), Pace::Paced.program()] {
             programs::load(&mut object, name)?;
         }
-        Ok(Self { object, namespace: lab.generator.open()?, is_first })
+        Ok(Self { object, namespace: lab.generator.open()? })
     }
 
     /// Sends so many frames of each stream at once, by the CPU that stands beside it. Paced ones are those that came to be due while the
@@ -83,14 +81,12 @@ impl Generator {
         self.set(words, frames)?;
         let begun = Instant::now();
         let program: &Xdp = self.object.program(pace.program()).context("program")?.try_into()?;
-        let (barrier, namespace, is_first) = (Barrier::new(cpus.len()), &self.namespace, self.is_first);
+        let (barrier, namespace) = (Barrier::new(cpus.len()), &self.namespace);
         let looks: Vec<anyhow::Result<f64>> = thread::scope(|scope| {
             let run = |cpu: usize| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    if is_first {
-                        machine::go_first();
-                    }
+                    machine::go_first();
                     let ready = machine::stay_on(cpu).and_then(|()| Ok(enter_fd(namespace)?));
                     barrier.wait();
                     ready.and_then(|()| live(program, pace, frames))
@@ -99,10 +95,8 @@ impl Generator {
             let threads: Vec<_> = cpus.iter().map(|cpu| run(*cpu)).collect();
             threads.into_iter().map(|thread| thread.join().expect("the generator's thread")).collect()
         });
-        if is_first {
-            // What had to wait goes now, and not in the middle of the next run, when the kernel would lend it a twentieth of the time.
-            thread::sleep(begun.elapsed() / 10);
-        }
+        // What had to wait goes now, and not in the middle of the next run, when the kernel would lend it a twentieth of the time.
+        thread::sleep(begun.elapsed() / 10);
         let words = self.words()?;
         let sent = |(cpu, look): (&usize, anyhow::Result<f64>)| {
             let look = look?;

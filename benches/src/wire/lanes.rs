@@ -69,15 +69,15 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn build() -> anyhow::Result<Self> {
+    pub(crate) fn build(connections: u32) -> anyhow::Result<Self> {
         let lab = Lab::build("wire", &DIRECTORS)?;
         let mut objects = vec![programs::forwarder(&lab.lanes[BARE])?];
         let services = [
             Service { vip: VIP, scheduler: "rr", method: "direct" },
             Service { vip: TUNNEL, scheduler: "rr", method: "tunnel" },
         ];
-        // Twice as many places as there are flows of both services.
-        let director = director::start(&lab, &lab.lanes[XVS], &services, &["--connections", "2000000"])?;
+        let size = ["--connections", &connections.to_string()];
+        let director = director::start(&lab, &lab.lanes[XVS], &services, &size)?;
         for lane in [KERNEL, NFT] {
             let mut object = programs::object()?;
             programs::attach(&mut object, "pass", &lab.lanes[lane].director, IN)?;
@@ -85,7 +85,7 @@ impl Lanes {
         }
         forward(&lab.lanes[KERNEL])?;
         translate(&lab.lanes[NFT])?;
-        let generator = Generator::new(&lab, true)?;
+        let generator = Generator::new(&lab)?;
         Ok(Self { generator, _objects: objects, _director: director, lab })
     }
 
@@ -149,10 +149,8 @@ fn route(lane: &Lane) -> anyhow::Result<()> {
 fn translate(lane: &Lane) -> anyhow::Result<()> {
     route(lane)?;
     // Connections whose begin nobody has seen, and whose answers nobody sees: taken by the first packet, sequence numbers not looked at.
-    lane.director.sysctl(&[
-        ("net.netfilter.nf_conntrack_tcp_loose", "1"),
-        ("net.netfilter.nf_conntrack_tcp_be_liberal", "1"),
-    ])?;
+    lane.director
+        .sysctl(&[("net.netfilter.nf_conntrack_tcp_loose", "1"), ("net.netfilter.nf_conntrack_tcp_be_liberal", "1")])?;
     let reals: Vec<_> = (1..=REALS).map(|real| format!("{} : {}", real - 1, lane.real(real))).collect();
     let rules = format!(
         "add table ip balance\n\

@@ -18,6 +18,8 @@ pub(crate) struct Line {
     pub(crate) one: Figure,
     /// The same by all CPUs.
     pub(crate) all: Figure,
+    /// Both, round by round.
+    pub(crate) rounds: Vec<[f64; 2]>,
     /// Of a million packets, those that reached no real: by one CPU at full speed.
     pub(crate) lost: u64,
     /// Reals that packets reached.
@@ -165,6 +167,7 @@ impl Values {
             p50: latency(|all| all.p50),
             p99: latency(|all| all.p99),
             p999: latency(|all| all.p999),
+            rounds: self.one.iter().zip(&self.all).map(|(one, all)| [*one, *all]).collect(),
             one: Figure::of(self.one),
             all: Figure::of(self.all),
             paced: Figure::of(self.paced),

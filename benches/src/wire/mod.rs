@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Rounds of all rows.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Connections that the director has room for, as `xvs daemon --connections`: all flows of the rows at a load of one half.
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u32).range(1024..=1 << 24))]
+    connections: u32,
     /// How much of a row's own rate it gets while latencies are measured, in percent.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
     load: u32,
@@ -42,14 +45,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cpus = machine::cpus()?;
     let chosen = lanes::chosen(arguments.filter.as_deref().unwrap_or_default());
     anyhow::ensure!(!chosen.is_empty(), "no row has this in its name; `--filter xvs` or `--filter 8192`, for one");
-    let mut lanes = lanes::Lanes::build()?;
+    let mut lanes = lanes::Lanes::build(arguments.connections)?;
     let Arguments { seconds, rounds, load, .. } = *arguments;
     let rows = measure::Plan { rows: chosen, cpus, seconds, rounds, load }.run(&mut lanes)?;
     let is_ipvs = std::path::Path::new("/proc/net/ip_vs").exists();
     let missing = if is_ipvs { "kernel IPVS: here, but it has no row" } else { "kernel IPVS: this kernel has none" };
     print!("{}{}{missing}\n", report::table(&rows), report::targets(&rows));
     if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "rows": rows, "ipvs": is_ipvs }))?;
+        let text = serde_json::to_string_pretty(&serde_json::json!({
+            "machine": machine::Machine::here()?, "connections": arguments.connections, "rows": rows, "ipvs": is_ipvs
+        }))?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -36,23 +36,35 @@ fn spread(figure: &Figure, unit: f64) -> String {
 /// What direct routing has to reach, of whom.
 const TARGETS: [(&str, f64); 2] = [("bare-xdp", 0.95), ("kernel-forward", 1.6)];
 
-/// The targets: ratios of medians by one core.
+/// The targets: medians of the rounds' ratios, by one core.
 pub(crate) fn targets(lines: &[Line]) -> String {
     let mut text = String::new();
     for ours in lines.iter().filter(|line| line.name.starts_with("xvs-")) {
         for theirs in lines.iter().filter(|line| !line.name.starts_with("xvs-") && is_beside(line, ours)) {
-            let ratio = ours.one.median / theirs.one.median;
+            let (one, all) = (ratio(ours, theirs, 0), ratio(ours, theirs, 1));
             let target = TARGETS.iter().find(|(name, _)| ours.name == "xvs-direct" && *name == theirs.name);
-            let verdict = target.map_or(String::new(), |(_, least)| verdict(ratio, *least));
-            let all = ours.all.median / theirs.all.median;
+            let verdict = target.map_or(String::new(), |(_, least)| verdict(one.median, *least));
             let _ = writeln!(
                 text,
-                "{}, {} flows: {ratio:.3} of {}{verdict}; all cores {all:.3}",
-                ours.name, ours.flows, theirs.name
+                "{}, {} flows: {} of {}{verdict}; all cores {}",
+                ours.name,
+                ours.flows,
+                told(&one),
+                theirs.name,
+                told(&all)
             );
         }
     }
     text
+}
+
+/// Of the rates of each round, which were measured one after the other; by one core (0) or all (1).
+fn ratio(ours: &Line, theirs: &Line, cores: usize) -> Figure {
+    Figure::of(ours.rounds.iter().zip(&theirs.rounds).map(|(ours, theirs)| ours[cores] / theirs[cores]).collect())
+}
+
+fn told(ratio: &Figure) -> String {
+    format!("{:.3} ({:.3}..{:.3})", ratio.median, ratio.min, ratio.max)
 }
 
 /// A row that is told beside ours: the forwarders do not care for flows, nftables does.
@@ -76,6 +88,7 @@ mod tests {
             flows,
             one: figure(rate),
             all: figure(rate * 2.0),
+            rounds: vec![[rate, rate * 2.0]; 3],
             lost: 0,
             reals: 1,
             paced: figure(rate / 2.0),
@@ -97,11 +110,11 @@ mod tests {
         ];
         let text = targets(&lines);
         for expected in [
-            "xvs-direct, 1 flows: 0.950 of bare-xdp (target 0.95: met); all cores 0.950\n",
-            "xvs-direct, 1 flows: 1.583 of kernel-forward (target 1.6: missed); all",
-            "xvs-direct, 1 flows: 3.800 of nft-dnat; all",
-            "xvs-ipip, 8192 flows: 0.750 of bare-xdp; all",
-            "xvs-ipip, 8192 flows: 3.750 of nft-dnat; all",
+            "xvs-direct, 1 flows: 0.950 (0.950..0.950) of bare-xdp (target 0.95: met); all cores 0.950 (0.950..0.950)\n",
+            "xvs-direct, 1 flows: 1.583 (1.583..1.583) of kernel-forward (target 1.6: missed); all",
+            "xvs-direct, 1 flows: 3.800 (3.800..3.800) of nft-dnat; all",
+            "xvs-ipip, 8192 flows: 0.750 (0.750..0.750) of bare-xdp; all",
+            "xvs-ipip, 8192 flows: 3.750 (3.750..3.750) of nft-dnat; all",
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }

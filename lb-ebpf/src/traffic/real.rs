@@ -81,7 +81,8 @@ pub(crate) fn watch(ctx: *mut xdp_md) -> u32 {
         let bytes = frame.view::<FRAME>(0)?;
         let client = bytes.raw_u32::<26>().swap_bytes();
         let port = u32::from(bytes.u16::<34>());
-        let flow = (client.wrapping_sub(CLIENTS) as u64) * u64::from(FLOWS_OF_CLIENT) + u64::from(port.wrapping_sub(PORTS));
+        let flow =
+            u64::from(client.wrapping_sub(CLIENTS)) * u64::from(FLOWS_OF_CLIENT) + u64::from(port.wrapping_sub(PORTS));
         if flow >= u64::from(WATCHED) {
             return Some(());
         }
