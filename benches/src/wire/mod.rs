@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let rows = measure::Plan { rows: chosen, cpus, seconds, rounds, load }.run(&mut lanes)?;
     let is_ipvs = std::path::Path::new("/proc/net/ip_vs").exists();
     let missing = if is_ipvs { "kernel IPVS: here, but it has no row" } else { "kernel IPVS: this kernel has none" };
-    print!("{}{}{missing}\n", report::table(&rows), report::targets(&rows));
+    println!("{}{}{missing}", report::table(&rows), report::targets(&rows));
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&serde_json::json!({
             "machine": machine::Machine::here()?, "connections": arguments.connections, "rows": rows, "ipvs": is_ipvs
