@@ -47,3 +47,19 @@ fn main() -> anyhow::Result<()> {
         What::Cores(arguments) => cores::run(&arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn options_stand_with_and_without_a_subcommand() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["bench", "--filter", "ipip", "--repetitions", "3"]);
+        assert!(parsed.is_ok_and(|arguments| arguments.what.is_none()));
+        assert!(Arguments::try_parse_from(["bench", "rows", "--filter", "ipip"]).is_ok());
+        assert!(Arguments::try_parse_from(["bench", "--filter", "ipip", "--write"]).is_err());
+    }
+}

@@ -29,7 +29,7 @@ use super::usual;
 /// Packets that a run of a wrapped program takes.
 pub(crate) const PACKETS: u32 = 8;
 /// Packets of a repetition are as many as there are flows, but not less than this,
-const LEAST: u32 = 1 << 19;
+const LEAST: u32 = 1 << 20;
 /// and not more than this: with 8 M flows each is met once in four repetitions.
 const MOST: u32 = 1 << 21;
 

@@ -57,6 +57,7 @@ pub(crate) fn flows(rows: &[Row]) -> anyhow::Result<String> {
             let mut chart = ChartBuilder::on(area)
                 .caption(title, ("sans-serif", 16).with_color(INK))
                 .margin(10)
+                .margin_right(20)
                 .x_label_area_size(40)
                 .y_label_area_size(50)
                 .build_cartesian_2d((0..last).with_key_points(ticks.clone()), values.axis())?;
@@ -67,7 +68,7 @@ pub(crate) fn flows(rows: &[Row]) -> anyhow::Result<String> {
                 .axis_style(INK)
                 .label_style(("sans-serif", 13).with_color(INK))
                 .x_label_formatter(&|flows| spoken((f64::from(*flows) / 1000.0).exp2().round() as u32))
-                .y_label_formatter(&|value| Scale::label(*value))
+                .y_label_formatter(&|value| values.label(*value))
                 .x_desc("flows")
                 .y_desc("ns a packet")
                 .draw()?;
@@ -116,7 +117,7 @@ pub(crate) fn schedulers(openings: &[Opening]) -> anyhow::Result<String> {
             .axis_style(INK)
             .label_style(("sans-serif", 13).with_color(INK))
             .x_label_formatter(&|place| names.get((*place / 1000) as usize).copied().unwrap_or_default().to_owned())
-            .y_label_formatter(&|value| Scale::label(*value))
+            .y_label_formatter(&|value| values.label(*value))
             .x_desc("scheduler")
             .y_desc("ns a packet")
             .draw()?;
@@ -192,8 +193,9 @@ impl Scale {
         thousandths(value.log10())
     }
 
-    fn label(at: i32) -> String {
-        format!("{:.0}", 10f64.powf(f64::from(at) / 1000.0))
+    /// The step at a place.
+    fn label(&self, at: i32) -> String {
+        self.0.iter().find(|step| Self::at(**step) == at).map(f64::to_string).unwrap_or_default()
     }
 }
 
@@ -211,6 +213,8 @@ mod tests {
         assert_eq!(Scale::of([13.6, 437.0].into_iter()).unwrap().0, [10.0, 20.0, 50.0, 100.0, 200.0, 500.0]);
         assert_eq!(Scale::of([20.0].into_iter()).unwrap().0, [20.0, 50.0]);
         assert_eq!(Scale::of([0.4, 3.0].into_iter()).unwrap().0, [1.0, 2.0, 5.0]);
+        let most = Scale::of([5000.0, 16000.0].into_iter()).unwrap();
+        assert_eq!((most.label(Scale::at(20000.0)), most.label(7)), ("20000".to_owned(), String::new()));
         assert!(Scale::of([].into_iter()).is_err());
         assert!(Scale::of([-1.0, 3.0].into_iter()).is_err());
     }

@@ -115,10 +115,10 @@ impl Tree {
     }
 
     fn remove(&self) {
-        if self.path.exists() {
-            if let Err(error) = fs::remove_dir_all(&self.path) {
-                out::warn(format_args!("cannot remove {}: {error}", self.path.display()));
-            }
+        if self.path.exists()
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            out::warn(format_args!("cannot remove {}: {error}", self.path.display()));
         }
         // Git's own note of it.
         if let Err(error) = git(&self.root, &["worktree", "prune"]) {

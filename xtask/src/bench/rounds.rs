@@ -47,7 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut sides = [(other.name.as_str(), &other.binary, Vec::new()), ("here", &here, Vec::new())];
     let rounds = arguments.rounds.max(1);
     for round in 1..=rounds {
-        for (name, binary, results) in &mut sides {
+        // Who was first is second in the next round.
+        let mut order: Vec<_> = sides.iter_mut().collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for (name, binary, results) in order {
             out::line(format_args!("round {round} of {rounds}: {name}"));
             results.push(measure(binary, arguments, &place, &interrupt).with_context(|| format!("measuring {name}"))?);
         }
