@@ -23,10 +23,7 @@ pub(crate) struct TestArguments {
 /// Steps that are one call of cargo.
 const STEPS: [(&str, &[&str]); 5] = [
     ("format", &["fmt", "--all", "--check"]),
-    (
-        "host tests",
-        &["test", "-p", "lb-common", "-p", "lb-userspace", "-p", "lb-lab", "-p", "lb-benches", "-p", "xtask"],
-    ),
+    ("host tests", &["test", "-p", "lb-common", "-p", "lb-userspace", "-p", "lb-lab", "-p", "xtask"]),
     ("release build", &["build", "--release", "-p", "lb-userspace"]),
     // One at a time: they measure traffic on few cores, and failures must not depend on neighbours.
     ("integration tests", &["test", "-p", "lb-tests", "-p", "lb-benches", "--", "--test-threads=1"]),
