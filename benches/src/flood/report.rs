@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::run::{Costs, Outcome};
+use super::run::{Costs, Outcome, Way};
 use crate::figures::Figure;
 
 /// What an established flow's packet may cost under the flood, of what it costs in calm.
@@ -31,6 +31,18 @@ pub(crate) fn text(outcome: &Outcome) -> String {
     for costs in [&outcome.few, &outcome.many] {
         text.push_str(&cost(costs));
     }
+    let Way { calm, syn, flooded, ratio } = &outcome.way;
+    let _ = writeln!(
+        text,
+        "its whole way on one core, ns: calm {}, a SYN {}, every other packet a SYN {} = {:.2} ({:.2}..{:.2}) (target {MOST}: {})",
+        spread(calm),
+        spread(syn),
+        spread(flooded),
+        ratio.median,
+        ratio.min,
+        ratio.max,
+        met(ratio.median <= MOST)
+    );
     for attempts in &outcome.attempts {
         let _ = writeln!(
             text,
@@ -67,6 +79,10 @@ fn cost(costs: &Costs) -> String {
         text.push('\n');
     }
     text
+}
+
+fn spread(figure: &Figure) -> String {
+    format!("{:.0} ({:.0}..{:.0})", figure.median, figure.min, figure.max)
 }
 
 const fn met(is_met: bool) -> &'static str {
@@ -106,6 +122,7 @@ mod tests {
             least: 100_000,
             few: costs(20.0),
             many: costs(flooded),
+            way: Way { calm: figure(400.0), syn: figure(500.0), flooded: figure(440.0), ratio: figure(1.1) },
             attempts: vec![Attempts { round_trip_ms: 100, tried: 500, connected: 499 }],
             verdicts: [("direct-redirect", 5)].into(),
             states: [("SynRecv".to_owned(), 7)].into(),

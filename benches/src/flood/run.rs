@@ -24,6 +24,8 @@ const VIP: &str = "10.99.0.1";
 /// Frames that the flood sends between two looks at the time: near a second.
 const SLICE: u32 = 1_000_000;
 /// The same where it shares a core with the measured packets.
+const MIXED: u32 = 200_000;
+/// The same between two runs of the wrapper.
 const SHORT_SLICE: u32 = 30_000;
 /// Few flows, which fit into the first caches, and many, which do not: packets of one measurement of the cost.
 const FEW: (u32, u32) = (1024, 1 << 13);
@@ -54,6 +56,7 @@ pub(crate) struct Outcome {
     /// Of few flows, and of many.
     pub(crate) few: Costs,
     pub(crate) many: Costs,
+    pub(crate) way: Way,
     pub(crate) attempts: Vec<Attempts>,
     /// What packets ended as while the flood went on, those that measured the cost left out.
     pub(crate) verdicts: BTreeMap<&'static str, u64>,
@@ -78,6 +81,19 @@ pub(crate) struct Costs {
     pub(crate) calm_turns: Figure,
     /// In turns with the flood on the same core.
     pub(crate) flood_turns: Figure,
+}
+
+/// Nanoseconds of a packet on its whole way, generator and real included, on one core.
+#[derive(Serialize)]
+pub(crate) struct Way {
+    /// Of an established flow.
+    pub(crate) calm: Figure,
+    /// Of the flood.
+    pub(crate) syn: Figure,
+    /// Of an established flow, when every other packet is the flood's: what two take, less one of the flood's.
+    pub(crate) flooded: Figure,
+    /// How many times as much that is, within each round.
+    pub(crate) ratio: Figure,
 }
 
 /// New clients while the flood went on.
@@ -145,6 +161,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         calm_turns: figure(&calm_turns, place),
         flood_turns: figure(&flood_turns, place),
     };
+    let way = stage.way(known, flood, arguments.rounds)?;
     let at_end = stage.table.held();
     let (silent, strayed) = stage.ask(known)?;
     drop(director);
@@ -160,6 +177,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         least: tally.least,
         few: costs(&wrapped[0], 0),
         many: costs(&wrapped[1], 1),
+        way,
         attempts: tally.attempts,
         verdicts: ended,
         states: at_end.states.iter().map(|(state, count)| (format!("{state:?}"), *count)).collect(),
@@ -281,6 +299,25 @@ impl Stage<'_> {
             }
         }
         Ok((calm, flooded))
+    }
+
+    /// Established flows alone, the flood alone, and both in the same batches, on one core.
+    fn way(&mut self, known: Clients, flood: Stream, rounds: u32) -> anyhow::Result<Way> {
+        let known = self.stream(self.lane, ACK, known);
+        let mut values: Vec<[f64; 4]> = Vec::new();
+        for _ in 0..rounds {
+            let alone = |stage: &mut Self, stream| {
+                let sent = stage.generator.send(&[(stage.own, stream)], Pace::Full, MIXED)?[0];
+                anyhow::Ok(sent.seconds * 1e9 / sent.frames as f64)
+            };
+            let (calm, syn) = (alone(self, known)?, alone(self, flood)?);
+            let both = self.generator.send_in_turns(self.own, [known, flood], MIXED)?;
+            let flooded = 2.0 * both - syn;
+            values.push([calm, syn, flooded, flooded / calm]);
+        }
+        let [calm, syn, flooded, ratio] =
+            [0, 1, 2, 3].map(|place| Figure::of(values.iter().map(|value| value[place]).collect()));
+        Ok(Way { calm, syn, flooded, ratio })
     }
 
     /// A packet of each flow: how many reach no real, and how many flows have ever reached another than their first.

@@ -29,6 +29,8 @@ pub(crate) enum Pace {
     Full,
     /// By the clock.
     Paced,
+    /// As fast as it can, two streams in turns.
+    InTurns,
 }
 
 /// What one CPU did.
@@ -53,8 +55,8 @@ impl Generator {
     /// Loads them.
     pub(crate) fn new(lab: &Lab) -> anyhow::Result<Self> {
         let mut object = programs::object()?;
-        for name in [Pace::Full.program(), Pace::Paced.program()] {
-            programs::load(&mut object, name)?;
+        for pace in [Pace::Full, Pace::Paced, Pace::InTurns] {
+            programs::load(&mut object, pace.program())?;
         }
         Ok(Self { object, namespace: lab.generator.open()? })
     }
@@ -62,12 +64,26 @@ impl Generator {
     /// Sends so many frames of each stream at once, by the CPU that stands beside it. Paced ones are those that came to be due while the
     /// kernel looked so often.
     pub(crate) fn send(&mut self, streams: &[(usize, Stream)], pace: Pace, frames: u32) -> anyhow::Result<Vec<Sent>> {
+        let words = self.all(streams)?;
+        let cpus: Vec<_> = streams.iter().map(|(cpu, _)| *cpu).collect();
+        self.run(&cpus, words, pace, frames)
+    }
+
+    /// Sends frames of two streams in turns, so many in all; nanoseconds of one.
+    pub(crate) fn send_in_turns(&mut self, cpu: usize, streams: [Stream; 2], frames: u32) -> anyhow::Result<f64> {
+        let [first, second] = streams.map(|stream| self.all(&[(cpu, stream)]));
+        self.set(1, second?, frames)?;
+        let sent = self.run(&[cpu], first?, Pace::InTurns, frames)?[0];
+        Ok(sent.seconds * 1e9 / f64::from(frames))
+    }
+
+    /// Each CPU's words.
+    fn all(&self, streams: &[(usize, Stream)]) -> anyhow::Result<Vec<Words>> {
         let mut words = vec![[0; WORDS]; self.words()?.len()];
         for (cpu, stream) in streams {
             *words.get_mut(*cpu).context("no such CPU")? = stream.words();
         }
-        let cpus: Vec<_> = streams.iter().map(|(cpu, _)| *cpu).collect();
-        self.run(&cpus, words, pace, frames)
+        Ok(words)
     }
 
     /// Goes on with what a CPU has sent before.
@@ -78,7 +94,7 @@ impl Generator {
     }
 
     fn run(&mut self, cpus: &[usize], words: Vec<Words>, pace: Pace, frames: u32) -> anyhow::Result<Vec<Sent>> {
-        self.set(words, frames)?;
+        self.set(0, words, frames)?;
         let begun = Instant::now();
         let program: &Xdp = self.object.program(pace.program()).context("program")?.try_into()?;
         let (barrier, namespace) = (Barrier::new(cpus.len()), &self.namespace);
@@ -107,11 +123,11 @@ impl Generator {
         cpus.iter().zip(looks).map(sent).collect()
     }
 
-    fn set(&mut self, mut words: Vec<Words>, frames: u32) -> anyhow::Result<()> {
+    fn set(&mut self, number: u32, mut words: Vec<Words>, frames: u32) -> anyhow::Result<()> {
         words.iter_mut().for_each(|words| words[FRAMES] = u64::from(frames));
         let map: &mut Map = self.object.map_mut("GENERATORS").context("map GENERATORS")?;
         let mut map: PerCpuArray<&mut MapData, Words> = map.try_into()?;
-        Ok(map.set(0, PerCpuValues::try_from(words)?, 0)?)
+        Ok(map.set(number, PerCpuValues::try_from(words)?, 0)?)
     }
 
     fn words(&self) -> anyhow::Result<PerCpuValues<Words>> {
@@ -125,13 +141,14 @@ impl Pace {
         match self {
             Self::Full => "generate",
             Self::Paced => "generate_paced",
+            Self::InTurns => "generate_in_turns",
         }
     }
 }
 
 /// Nanoseconds that the kernel tells for a frame.
 fn live(program: &Xdp, pace: Pace, frames: u32) -> anyhow::Result<f64> {
-    let batch = if pace == Pace::Full { BATCH } else { PACED_BATCH };
+    let batch = if pace == Pace::Paced { PACED_BATCH } else { BATCH };
     let options = TestRunOptions {
         data_in: Some(&[0; FRAME]),
         repeat: frames,

@@ -17,15 +17,15 @@ use crate::shape::generator::{
 };
 use crate::shape::{FLOWS_OF_CLIENT, FRAME, PORTS};
 
-/// What each CPU sends.
+/// What each CPU sends; the second one only in turns with the first.
 #[btf_map]
-static GENERATORS: PerCpuArray<[u64; WORDS], 1> = PerCpuArray::new();
+static GENERATORS: PerCpuArray<[u64; WORDS], 2> = PerCpuArray::new();
 
-/// This CPU's generator.
+/// One of this CPU's generators.
 #[inline(always)]
-fn generator() -> Option<&'static mut [u64; WORDS]> {
+fn generator(number: u32) -> Option<&'static mut [u64; WORDS]> {
     // SAFETY: this CPU's value of the map; live frames are made with softirqs off, and user space looks only afterwards.
-    unsafe { GENERATORS.get_ptr_mut(0).map(|words| &mut *words) }
+    unsafe { GENERATORS.get_ptr_mut(number).map(|words| &mut *words) }
 }
 
 /// The kernel's monotonic clock, in nanoseconds.
@@ -38,7 +38,7 @@ pub(crate) fn now() -> u64 {
 /// A frame as fast as it can be.
 #[inline(always)]
 pub(crate) fn full_speed(ctx: *mut xdp_md) -> u32 {
-    let Some(words) = generator() else { return xdp_action::XDP_ABORTED };
+    let Some(words) = generator(0) else { return xdp_action::XDP_ABORTED };
     // The clock only twice: the kernel's own figure leaves out what the CPU does for the frames in ksoftirqd.
     if words[SENT] == 0 {
         words[BEGUN] = now();
@@ -49,11 +49,25 @@ pub(crate) fn full_speed(ctx: *mut xdp_md) -> u32 {
     send(ctx, words, 0)
 }
 
+/// A frame as fast as it can be, of one stream and of the other in turns. The first one's words have the times.
+#[inline(always)]
+pub(crate) fn in_turns(ctx: *mut xdp_md) -> u32 {
+    let (Some(first), Some(second)) = (generator(0), generator(1)) else { return xdp_action::XDP_ABORTED };
+    let sent = first[SENT] + second[SENT];
+    if sent == 0 {
+        first[BEGUN] = now();
+    }
+    if sent + 1 == first[FRAMES] {
+        first[ENDED] = now();
+    }
+    send(ctx, if sent & 1 == 0 { first } else { second }, 0)
+}
+
 /// A frame when it is due, which it carries; nothing before. A generator that was held up sends what it owes: what waited then has
 /// waited from when it was due.
 #[inline(always)]
 pub(crate) fn paced(ctx: *mut xdp_md) -> u32 {
-    let Some(words) = generator() else { return xdp_action::XDP_ABORTED };
+    let Some(words) = generator(0) else { return xdp_action::XDP_ABORTED };
     let now = now();
     if words[DUE] == 0 {
         words[DUE] = now;

@@ -26,6 +26,12 @@ pub fn generate(ctx: XdpContext) -> u32 {
     generate::full_speed(ctx.ctx)
 }
 
+/// Sends the next frame of two streams.
+#[xdp]
+pub fn generate_in_turns(ctx: XdpContext) -> u32 {
+    generate::in_turns(ctx.ctx)
+}
+
 /// Sends the next frame if it is due.
 #[xdp]
 pub fn generate_paced(ctx: XdpContext) -> u32 {
