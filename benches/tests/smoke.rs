@@ -40,7 +40,7 @@ fn packets_of_every_director_arrive() {
 /// A table of 131 072 places, which the flood fills.
 #[test]
 fn a_flood_takes_no_established_flow() {
-    let words = ["flood", "--seconds", "2", "--rounds", "2", "--established", "5000", "--connections", "65536"];
+    let words = ["flood", "--seconds", "1", "--rounds", "1", "--established", "5000", "--connections", "65536"];
     let outcome = bench("flood-smoke", &words);
     let of = |key: &str| outcome[key].as_u64().unwrap_or_else(|| panic!("{key} in {outcome}"));
     assert_eq!((of("established"), of("least")), (5000, 5000));
