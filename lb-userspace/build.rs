@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 /// The one place that names the toolchain.
 const TOOLCHAIN: &str = include_str!("../lb-ebpf/toolchain");
-const OBJECTS: [&str; 4] = ["director", "realserver", "clock", "bench"];
+const OBJECTS: [&str; 5] = ["director", "realserver", "clock", "bench", "traffic"];
 
 fn main() -> ExitCode {
     match build() {

@@ -1,9 +1,14 @@
 //! `cargo xtask bench [WHAT]`: what XVS costs, in runs that anyone can repeat. Without WHAT: nanoseconds a packet, beside baselines
 //! built from kernel maps. README.md has the methods.
 
+mod cores;
 mod figures;
+mod flood;
 mod machine;
 mod rows;
+mod traffic;
+mod wire;
+mod wrapped;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +29,12 @@ enum What {
     Rows(rows::Arguments),
     /// Write tables and plots of an earlier run of the rows into docs/performance.md and docs/performance/
     Write(rows::WriteArguments),
+    /// Packets a second through veth pairs, beside a bare forwarder and the kernel's own work
+    Wire(wire::Arguments),
+    /// What a SYN flood does to established connections
+    Flood(flood::Arguments),
+    /// What two cores cost each other
+    Cores(cores::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,6 +42,9 @@ fn main() -> anyhow::Result<()> {
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
         What::Write(arguments) => rows::write(&arguments),
+        What::Wire(arguments) => wire::run(&arguments),
+        What::Flood(arguments) => flood::run(&arguments),
+        What::Cores(arguments) => cores::run(&arguments),
     }
 }
 

@@ -15,13 +15,14 @@ const BPF_LINKER: &str = "0.10.4";
 const KERNEL: (u32, u32) = (6, 1);
 
 /// A program and the Debian package it comes from.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("bpftool", "bpftool"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("ldirectord", "ldirectord"),
     ("lftp", "lftp"),
+    ("nft", "nftables"),
     ("nginx", "nginx-light"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),

@@ -23,13 +23,10 @@ pub(crate) struct TestArguments {
 /// Steps that are one call of cargo.
 const STEPS: [(&str, &[&str]); 5] = [
     ("format", &["fmt", "--all", "--check"]),
-    (
-        "host tests",
-        &["test", "-p", "lb-common", "-p", "lb-userspace", "-p", "lb-lab", "-p", "lb-benches", "-p", "xtask"],
-    ),
+    ("host tests", &["test", "-p", "lb-common", "-p", "lb-userspace", "-p", "lb-lab", "-p", "xtask"]),
     ("release build", &["build", "--release", "-p", "lb-userspace"]),
     // One at a time: they measure traffic on few cores, and failures must not depend on neighbours.
-    ("integration tests", &["test", "-p", "lb-tests", "--", "--test-threads=1"]),
+    ("integration tests", &["test", "-p", "lb-tests", "-p", "lb-benches", "--", "--test-threads=1"]),
     // A million choices: optimized, and with what was compared on the screen.
     ("twin", &["test", "--release", "-p", "lb-tests", "--test", "twin", "--", "--test-threads=1", "--nocapture"]),
 ];

@@ -20,3 +20,6 @@ object!(
 object!(
     /// The benchmark's programs: the director's pipeline and what it is measured against. In no binary that does not name it.
     BENCH, "bench");
+object!(
+    /// The benchmark's traffic: generator, counting real server, bare forwarder. In no binary that does not name it.
+    TRAFFIC, "traffic");

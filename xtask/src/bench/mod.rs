@@ -2,6 +2,7 @@
 
 mod child;
 mod compare;
+mod laboratory;
 mod revision;
 mod rounds;
 
@@ -30,8 +31,9 @@ pub(crate) fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     if is_comparison(&arguments.options) {
         return rounds::run(&rounds::Arguments::parse_from(&arguments.options));
     }
-    let status = std::process::Command::new(build()?).args(&arguments.options).status();
-    let status = status.context("cannot run the benchmark")?;
+    let mut command = std::process::Command::new(build()?);
+    let _reaper = laboratory::prepare(&arguments.options, &mut command)?;
+    let status = command.args(&arguments.options).status().context("cannot run the benchmark")?;
     if !status.success() {
         bail!("the benchmark failed ({status}); its messages are above");
     }
