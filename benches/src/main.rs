@@ -4,6 +4,7 @@
 mod figures;
 mod machine;
 mod rows;
+mod scale;
 
 use clap::{Parser, Subcommand};
 
@@ -21,11 +22,14 @@ struct Arguments {
 enum What {
     /// Nanoseconds a packet costs in the program, net of the harness; the default
     Rows(rows::Arguments),
+    /// The control plane: starts, changes, listings and idling of a daemon with many services
+    Scale(scale::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.what.unwrap_or(What::Rows(arguments.rows)) {
         What::Rows(arguments) => rows::run(&arguments),
+        What::Scale(arguments) => scale::run(&arguments),
     }
 }

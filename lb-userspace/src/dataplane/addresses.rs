@@ -267,6 +267,15 @@ impl Addresses {
         self.placed.remove(&address);
     }
 
+    /// Where packets to an address are led now.
+    pub(crate) fn led_to(v4: &Mapped, v6: &Mapped, address: &Address) -> Option<Target> {
+        let key = words(address);
+        let mut targets = ways(table_of(v4, v6, address.ip), &key)
+            .filter(|way| holds(way, &key))
+            .map(|way| Target(target(way).load(Ordering::Acquire)));
+        targets.find(|target| target.is_some())
+    }
+
     /// [`inexact`], as what stands in the tables needs it.
     pub(crate) fn inexact(&self) -> u64 {
         inexact_of(self.placed.keys())

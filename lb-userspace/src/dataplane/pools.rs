@@ -11,11 +11,25 @@ use lb_common::algo::ring::wrr_steps;
 use lb_common::sched;
 
 use super::DataplaneError;
-use super::addresses::{Address, inexact_of};
+use super::addresses::{Address, Addresses, inexact_of};
 use super::tables::{Pool, RESTS, Tables, number_key};
 use crate::model::{Protocol, ServiceKey};
 
 impl Tables {
+    /// Numbers and weights that new connections to an address are scheduled by at this moment, as the datapath reads them.
+    pub fn published(&self, address: &Address) -> Option<Vec<(u32, u32)>> {
+        let target = Addresses::led_to(&self.maps.services_v4, &self.maps.services_v6, address)?;
+        let config = self.maps.configs.read::<Config>(target.config())?;
+        let member = |index| self.maps.members.read::<Member>(config.members.checked_add(index)?);
+        (0..config.member_count).map(member).map(|member| Some((member?.number(), member?.weight))).collect()
+    }
+
+    /// The number of a real of the service that is reached at an address.
+    pub fn number_of(&self, address: &Address, endpoint: SocketAddr) -> Option<u32> {
+        let row = self.services.values().find(|row| row.pool.addresses.contains(address))?;
+        row.reals.get(&endpoint).copied()
+    }
+
     /// Makes `pool` what the service schedules by. Its members must have numbers.
     pub fn set_pool(&mut self, key: &ServiceKey, pool: Pool) -> Result<(), DataplaneError> {
         let row = self
