@@ -37,7 +37,7 @@ udp://[fd00::1]:53  wlc        -                    tunnel  drop     -          
     daemon.xvs(&["service", "edit", "10.0.0.1:80", "--scheduler", "mh", "--flag", "mh-port", "-m", "tunnel"]).good();
     let service = daemon.engine.current().1.services[0].clone();
     assert_eq!(
-        (service.scheduler, service.scheduler_flags, service.method),
+        (service.scheduler, service.scheduler_flags.clone(), service.method),
         (Scheduler::Mh, vec![SchedulerFlag::MhPort], Method::Tunnel)
     );
     daemon.xvs(&["service", "edit", "10.0.0.1:80", "--no-flags"]).good();

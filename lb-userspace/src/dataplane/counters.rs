@@ -33,6 +33,18 @@ impl Tables {
         Verdict::ALL.iter().map(|verdict| (*verdict, of(*verdict))).collect()
     }
 
+    /// Packets that services or their reals may have counted, over all: where it stays, so do their counters, and no connection is new or
+    /// has another stamp.
+    pub fn moved(&self) -> u64 {
+        let is_aside = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::NotIp | Verdict::NotTransport | Verdict::NotAService | Verdict::Truncated | Verdict::BadHeader
+            )
+        };
+        self.verdicts().into_iter().filter(|(verdict, _)| !is_aside(verdict)).map(|(_, packets)| packets).sum()
+    }
+
     /// Counters of a service: what its reals have carried, those that are gone included.
     pub fn service_sum(&self, service: &ServiceRow) -> Sum {
         let mut total = sum(&self.maps.service_counters, service.id, MAX_SERVICES, self.geometry.cpus);

@@ -30,7 +30,7 @@ pub fn to_toml(spec: &Spec) -> String {
         document.insert("mark", Item::ArrayOfTables(tables));
     }
     if !services.is_empty() {
-        let tables: ArrayOfTables = services.iter().map(service_table).collect();
+        let tables: ArrayOfTables = services.iter().map(|service| service_table(service)).collect();
         document.insert("service", Item::ArrayOfTables(tables));
     }
     document.to_string()

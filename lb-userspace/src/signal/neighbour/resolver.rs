@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -27,7 +28,7 @@ const SPACING: Duration = Duration::from_millis(200);
 /// Requests under way at a time. Each takes about 10 µs in the kernel; more would only fill the socket.
 const IN_FLIGHT: usize = 64;
 
-type Output = watch::Sender<BTreeMap<Target, NextHop>>;
+type Output = watch::Sender<Arc<BTreeMap<Target, NextHop>>>;
 
 /// Why the resolver stopped without an error.
 #[derive(Debug)]
@@ -69,10 +70,10 @@ impl Resolver {
     /// Works until nobody listens or a socket fails.
     pub(super) async fn run(
         &mut self,
-        targets: &mut watch::Receiver<BTreeSet<Target>>,
+        targets: &mut watch::Receiver<Arc<BTreeSet<Target>>>,
         output: &Output,
     ) -> Result<Ended, NetError> {
-        let mut wanted = targets.borrow_and_update().clone();
+        let mut wanted = Arc::clone(&targets.borrow_and_update());
         let mut targets_open = true;
         self.work(Work::Everything, &wanted, output).await?;
 
@@ -85,7 +86,7 @@ impl Resolver {
                 () = output.closed() => return Ok(Ended::NobodyListens),
                 changed = targets.changed(), if targets_open => match changed {
                     Ok(()) => {
-                        wanted.clone_from(&targets.borrow_and_update());
+                        wanted = Arc::clone(&targets.borrow_and_update());
                         due.add(Work::Decide, Instant::now() + DEBOUNCE);
                     }
                     // Nobody will change the targets any more; those that are known are still followed.
@@ -165,8 +166,10 @@ impl Resolver {
         }
         let next_hops = self.decide_all(wanted).await?;
         output.send_if_modified(|known| {
-            let modified = *known != next_hops;
-            *known = next_hops;
+            let modified = **known != next_hops;
+            if modified {
+                *known = Arc::new(next_hops);
+            }
             modified
         });
         Ok(())
