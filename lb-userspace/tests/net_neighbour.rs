@@ -174,7 +174,7 @@ fn link_address_and_route_changes_are_seen_within_a_second() {
         director.ip("addr del 10.0.0.1/24 dev eth0");
         unresolved(&mut next_hops, v4, "no route", SECOND).await;
         director.ip("addr add 10.0.0.2/24 dev eth0");
-        let local = |map: &BTreeMap<Target, NextHop>| (map.get(&v4) == Some(&NextHop::Local)).then_some(());
+        let local = |map: &Arc<BTreeMap<Target, NextHop>>| (map.get(&v4) == Some(&NextHop::Local)).then_some(());
         wait_for("the address is this host's own", SECOND, &mut next_hops, local).await;
 
         director.ip("link del eth0");

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// MiB of memory.
@@ -34,19 +36,15 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
     })
 }
 
-/// Nanoseconds that a process has had a CPU: of all its threads that live.
-fn busy(pid: u32) -> anyhow::Result<u64> {
-    let mut total = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        total += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(total)
+/// Time that a process has had a CPU, all its threads.
+fn busy(pid: u32) -> anyhow::Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?;
+    Ok(clock_gettime(clock)?.into())
 }
 
 /// Percent of one core that a process takes while nobody asks anything of it.
 pub(crate) fn idle(pid: u32, seconds: u64) -> anyhow::Result<f64> {
     let (before, start) = (busy(pid)?, Instant::now());
     std::thread::sleep(Duration::from_secs(seconds));
-    Ok((busy(pid)? - before) as f64 / start.elapsed().as_nanos() as f64 * 100.0)
+    Ok((busy(pid)? - before).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0)
 }

@@ -38,8 +38,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/apply"),
 ];
 
-/// Bytes of a request's body: a TOML text of 16 MiB, with room for the escapes JSON adds to it.
-const MAX_BODY: usize = 3 * parse::MAX_BYTES;
+/// Bytes of a request's body: the longest TOML text, with room for the escapes JSON adds to it.
+const MAX_BODY: usize = 2 * parse::MAX_BYTES;
 /// Connections in one answer: all that the largest tables hold. Each is about 200 bytes of JSON, which leaves as it is made.
 const MAX_CONNECTIONS: usize = 1 << 28;
 
@@ -226,7 +226,7 @@ enum Change {
 
 async fn read_change(body: Result<Bytes, BytesRejection>) -> Result<(Change, Option<u64>), Failure> {
     let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
-    // 16 MiB take a second or two, which health checks on the same thread would notice.
+    // A million reals take a second or two, which health checks on the same thread would notice.
     let read = tokio::task::spawn_blocking(move || change(&body)).await;
     read.unwrap_or_else(|error| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
 }

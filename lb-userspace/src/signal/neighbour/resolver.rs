@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Routes are looked up, and everything is listed, again at most this often because of announcements. A router with a
 /// full table sees thousands of route changes a second, none of which may concern us.
 const SPACING: Duration = Duration::from_millis(200);
+/// Routes that are looked up again with each listing, 10 µs each; of more addresses one stretch after the other. A change of routes is
+/// announced, and all are looked up then.
+const IN_TURN: usize = 512;
 /// Requests under way at a time. Each takes about 10 µs in the kernel; more would only fill the socket.
 const IN_FLIGHT: usize = 64;
 
@@ -49,6 +53,10 @@ pub(super) struct Resolver {
     last_interface: BTreeMap<IpAddr, u32>,
     needed: BTreeSet<Key>,
     attempts: Attempts,
+    /// The last address whose route was looked up in turn.
+    turn: Option<IpAddr>,
+    /// No neighbour has to be asked for, or checked.
+    is_settled: bool,
 }
 
 impl Resolver {
@@ -64,6 +72,8 @@ impl Resolver {
             last_interface: BTreeMap::new(),
             needed: BTreeSet::new(),
             attempts: Attempts::default(),
+            turn: None,
+            is_settled: false,
         })
     }
 
@@ -96,7 +106,7 @@ impl Resolver {
                     Some(event) => self.absorb(event, &mut due),
                     None => return Ok(Ended::SubscriptionClosed),
                 },
-                _ = resync.tick() => due.add(Work::Everything, Instant::now()),
+                _ = resync.tick() => self.resync(&wanted, output).await?,
                 () = tokio::time::sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {
                     if let Some(work) = due.take(Instant::now()) {
                         self.work(work, &wanted, output).await?;
@@ -147,6 +157,27 @@ impl Resolver {
                 due.add(Work::Everything, spaced);
             }
         }
+    }
+
+    /// What was lost or misread, of links and neighbours at once, of routes in turn.
+    async fn resync(&mut self, wanted: &BTreeSet<Target>, output: &Output) -> Result<(), NetError> {
+        if self.lookups.len() <= IN_TURN {
+            return self.work(Work::Everything, wanted, output).await;
+        }
+        let (links, neighbours) = (self.netlink.links().await?, self.netlink.neighbours().await?);
+        let is_other = links != self.facts.links || neighbours != self.facts.neighbours;
+        (self.facts.links, self.facts.neighbours) = (links, neighbours);
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let turn: Vec<IpAddr> =
+            self.lookups.range((after, Bound::Unbounded)).map(|(address, _)| *address).take(IN_TURN).collect();
+        self.turn = if turn.len() < IN_TURN { None } else { turn.last().copied() };
+        let before: Vec<Option<Lookup>> = turn.iter().map(|address| self.lookups.get(address).cloned()).collect();
+        self.look_up(turn.clone()).await?;
+        let is_same = |(address, before): (&IpAddr, &Option<Lookup>)| self.lookups.get(address) == before.as_ref();
+        if is_other || !self.is_settled || !turn.iter().zip(&before).all(is_same) {
+            self.work(Work::Decide, wanted, output).await?;
+        }
+        Ok(())
     }
 
     async fn work(&mut self, work: Work, wanted: &BTreeSet<Target>, output: &Output) -> Result<(), NetError> {
@@ -202,6 +233,7 @@ impl Resolver {
         let mut next_hops = BTreeMap::new();
         let mut needed = BTreeSet::new();
         let mut solicit = BTreeSet::new();
+        self.is_settled = true;
         for target in wanted {
             let Some(lookup) = self.lookups.get(&target.address) else { continue };
             let last_interface = self.last_interface.get(&target.address).copied();
@@ -213,6 +245,7 @@ impl Resolver {
             next_hops.insert(*target, next_hop);
             let Some(key) = need.key() else { continue };
             needed.insert(key);
+            self.is_settled &= matches!(need, Need::Serves(_));
             let ask = match need {
                 Need::Serves(_) => {
                     self.attempts.answered(key);
