@@ -33,7 +33,11 @@ pub(super) fn follow(director: &mut Director, before: &Spec, scope: &Scope) {
     };
     let gone = scope.before(before);
     let mut statistics = std::mem::take(&mut director.statistics);
+    // A service that is new has new numbers, whose counters stand at 0.
+    let known: std::collections::BTreeSet<ServiceKey> = gone.iter().map(|service| service.key).collect();
     let now = scope.services(&director.saved.spec).into_iter().map(std::sync::Arc::as_ref);
+    let has_begun = statistics.has_begun();
+    let now = now.filter(|service| !has_begun || known.contains(&service.key));
     statistics.follow(gone.iter().flat_map(places), counted(director, now));
     director.statistics = statistics;
 }

@@ -18,11 +18,12 @@ use super::held::Held;
 use super::helper::{Helper, Moment, is_handed};
 use super::rates::Statistics;
 use super::store::{Saved, Store, sharing};
+use super::trim;
 use super::wants::{Wants, difference};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
 use crate::api::types::{AppliedView, PlanView};
-use crate::dataplane::ageing::Ageing;
+use crate::dataplane::ageing::{Ageing, Source};
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::early::{self, EarlyFragment};
 use crate::dataplane::loader::{Loaded, Mode};
@@ -46,6 +47,7 @@ pub(super) struct Director {
     pub(super) loaded: Loaded,
     pub(super) started: Instant,
     rounds: Rounds,
+    ageing: Option<(Source, Arc<Ageing>)>,
     pub(super) warnings: Vec<String>,
     /// Services that nobody has configured; none before the tables are brought to anything.
     companions: Option<Companions>,
@@ -116,6 +118,7 @@ impl Director {
             loaded,
             started: Instant::now(),
             rounds: Rounds::default(),
+            ageing: None,
             warnings,
             companions: None,
             is_behind: false,
@@ -137,6 +140,7 @@ impl Director {
             moved: 0,
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
+        check(&spec, &Spec::default()).map_err(|error| DaemonError::other("applying the configuration", error))?;
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
         if director.interfaces(&director.saved.spec).is_empty() {
             director.warnings.push(
@@ -159,7 +163,7 @@ impl Director {
         Ok(PlanView { revision: self.saved.revision, changes: listed, more, warnings: warnings.into_iter().collect() })
     }
 
-    /// Makes a Spec the applied one, whole or not at all.
+    /// Makes a Spec that has been found good the applied one, whole or not at all.
     pub(super) fn apply(&mut self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
         self.change(sharing(spec, &self.saved.spec), None, if_revision)
     }
@@ -193,7 +197,9 @@ impl Director {
         if let Some(given) = if_revision.filter(|given| *given != self.saved.revision) {
             return Err(EngineError::StaleRevision { given, current: self.saved.revision });
         }
-        check(&spec, &self.saved.spec)?;
+        if edits.is_some() {
+            check(&spec, &self.saved.spec)?;
+        }
         let Changes { listed, more } = changes(&self.saved.spec, &spec);
         // The first time the tables may hold anything.
         let is_first = self.companions.is_none();
@@ -204,37 +210,66 @@ impl Director {
             // `xvs apply` of the configuration file itself: a restart must not take the file for changed.
             next.file = Some(next.spec.clone());
         }
+        // Ways are looked for meanwhile.
+        self.wants.follow(&self.saved.spec, &next.spec, if is_first { &Scope::All } else { &scope }, &self.next_ways);
+        let changed = self.make(next, &scope, edits.as_deref(), is_new);
+        match changed {
+            Ok(()) => Ok(AppliedView { revision: self.saved.revision, changes: listed, more }),
+            Err((error, next)) => {
+                self.wants.follow(&next, &self.saved.spec, &Scope::All, &self.next_ways);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes what has been found good the applied Spec. An error gives the Spec back.
+    fn make(
+        &mut self,
+        next: Saved,
+        scope: &Scope,
+        edits: Option<&[edit::Edit]>,
+        is_new: bool,
+    ) -> Result<(), (EngineError, Spec)> {
         let is_staged = is_new && edits.is_none();
         // The disk and the tables are looked at together: each takes a second for a million reals.
         let (steps, staged) = if is_staged {
             let mut store = std::mem::take(&mut self.store);
             let (steps, staged) = std::thread::scope(|scope_of| {
                 let staging = scope_of.spawn(|| store.stage(&next));
-                let steps = self.steps(&next.spec, &scope);
+                let steps = self.steps(&next.spec, scope);
                 (steps, staging.join().unwrap_or_else(|_| Err(std::io::Error::other("writing it panicked"))))
             });
             self.store = store;
-            (steps?, staged)
+            (steps, staged)
         } else {
-            (self.steps(&next.spec, &scope)?, Ok(()))
+            (self.steps(&next.spec, scope), Ok(()))
         };
-        let attached = self.attach(&next.spec)?;
+        let ready = steps.and_then(|steps| Ok((steps, self.attach(&next.spec)?)));
+        let (steps, attached) = match ready {
+            Ok(ready) => ready,
+            Err(error) => return Err((error, next.spec)),
+        };
         if is_new {
-            let saved = staged.and_then(|()| match &edits {
+            let saved = staged.and_then(|()| match edits {
                 Some(edits) => self.store.append(&next, edits),
                 None => self.store.commit(&next),
             });
             if let Err(error) = saved {
                 self.detach(&attached);
-                return Err(failed(format!("the configuration could not be saved: {error}; nothing was changed")));
+                let error = failed(format!("the configuration could not be saved: {error}; nothing was changed"));
+                return Err((error, next.spec));
             }
         }
         let before = std::mem::replace(&mut self.saved, next);
-        self.carry_out(steps, scope == Scope::All);
+        // Where everything is new to the tables, so are the ways that were found meanwhile.
+        if before.spec.services.is_empty() {
+            self.next_ways = Arc::clone(&self.next_hops.borrow());
+        }
+        self.carry_out(steps, *scope == Scope::All);
         self.detach_unnamed();
-        self.wants.follow(&before.spec, &self.saved.spec, if is_first { &Scope::All } else { &scope }, &self.next_ways);
-        counts::follow(self, &before.spec, &scope);
-        Ok(AppliedView { revision: self.saved.revision, changes: listed, more })
+        counts::follow(self, &before.spec, scope);
+        trim::after(scope.services(&self.saved.spec).len() + before.spec.services.len());
+        Ok(())
     }
 
     /// Brings the tables to what the facts mean for the services of `scope`.
@@ -274,8 +309,17 @@ impl Director {
     }
 
     /// How long connections are kept, by the applied Spec.
-    pub(super) fn ageing(&self) -> Ageing {
-        Ageing::of(&self.tables, timeouts(&self.saved.spec.director, &self.tables.settings()))
+    pub(super) fn ageing(&mut self) -> Arc<Ageing> {
+        let director = timeouts(&self.saved.spec.director, &self.tables.settings());
+        let source = Ageing::source(&self.tables, director);
+        match &self.ageing {
+            Some((known, ageing)) if *known == source => Arc::clone(ageing),
+            _ => {
+                let ageing = Arc::new(Ageing::of(&self.tables, director));
+                self.ageing = Some((source, Arc::clone(&ageing)));
+                ageing
+            }
+        }
     }
 
     /// Reals that the last change brought wait for their neighbours' answers. Packets that come before these would be refused; the

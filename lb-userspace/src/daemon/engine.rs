@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::counts;
 use super::director::{Director, TICK};
@@ -94,7 +94,8 @@ impl Handle {
     /// Returns when the reals that were just added can take packets, so that whoever added them may send some, or after a while.
     async fn settled(&self) {
         let deadline = Instant::now() + NEIGHBOURS;
-        while Instant::now() < deadline && self.ask(|director| director.awaits_neighbours()).await == Some(true) {
+        let awaits = || timeout_at(deadline, self.ask(|director| director.awaits_neighbours()));
+        while matches!(awaits().await, Ok(Some(true))) {
             sleep(NEIGHBOURS_LOOK).await;
         }
     }

@@ -35,7 +35,7 @@ struct Names {
     revision: u64,
     services: Vec<Option<ServiceKey>>,
     virtuals: Virtuals,
-    ageing: Ageing,
+    ageing: Arc<Ageing>,
     assured: Assured,
     now: u32,
     settings: Settings,
@@ -148,13 +148,13 @@ impl Listing {
 impl Names {
     fn new(director: &mut Director) -> Result<Self, EngineError> {
         let (now, settings) = director.now().map_err(|e| EngineError::Failed { cause: e.to_string() })?;
+        let ageing = director.ageing();
         let tables = &director.tables;
         let mut services = Vec::new();
         for (number, key) in tables.numbers() {
             services.resize(services.len().max(number as usize + 1), None);
             services[number as usize] = Some(key);
         }
-        let ageing = director.ageing();
         let (virtuals, assured) = (tables.virtuals(), tables.assured(&ageing));
         Ok(Self { revision: director.saved.revision, services, virtuals, ageing, assured, now, settings })
     }

@@ -13,6 +13,7 @@ mod journal;
 mod listing;
 mod rates;
 mod store;
+mod trim;
 mod views;
 mod wants;
 

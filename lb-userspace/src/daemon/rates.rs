@@ -25,6 +25,11 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
+    /// Somebody has been told to be counted.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Services and reals that are there now, with their counters, of those that `gone` names and new ones: new ones begin at 0, and what is
     /// gone is forgotten.
     pub(super) fn follow(

@@ -16,6 +16,9 @@ pub struct Ageing {
     positions: Vec<u16>,
 }
 
+/// Publications so far, services, the director's times.
+pub type Source = (u32, usize, [u32; STATES]);
+
 /// What a service has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
@@ -59,6 +62,11 @@ impl Ageing {
             }
         }
         ageing
+    }
+
+    /// What it was made of: it stays as long as this does.
+    pub fn source(tables: &Tables, director: [u32; STATES]) -> Source {
+        (tables.generation, tables.services().len(), director)
     }
 
     /// The director's times alone.

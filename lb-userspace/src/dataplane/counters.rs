@@ -81,7 +81,8 @@ impl Maps {
     pub(super) fn clear_counters(&self, number: u32, per_cpu: u32, cpus: u32, is_service: bool) {
         let table = if is_service { &self.service_counters } else { &self.real_counters };
         for cpu in 0..cpus {
-            for word in table.value(cpu * per_cpu + number) {
+            // Most have never been anybody's: a page that is not written costs nobody anything.
+            for word in table.value(cpu * per_cpu + number).iter().filter(|word| word.load(Ordering::Relaxed) != 0) {
                 word.store(0, Ordering::Relaxed);
             }
         }

@@ -54,8 +54,8 @@ pub struct Desired {
 pub struct DesiredService {
     /// What it schedules by.
     pub pool: Pool,
-    /// Its reals.
-    pub reals: BTreeMap<SocketAddr, DesiredReal>,
+    /// Its reals; each in a box of its own, or the map's nodes are larger than what the allocator gives quickly.
+    pub reals: BTreeMap<SocketAddr, Box<DesiredReal>>,
     /// What a real's connections meet once the real is removed.
     pub removed_disposition: u8,
 }
@@ -114,7 +114,8 @@ impl<'a> Join<'a> {
 
     /// A service of the Spec as it should be; `known` is what the tables say of its reals.
     pub fn service(&self, service: &ServiceSpec, known: Known<'_>) -> DesiredService {
-        let reals: BTreeMap<_, _> = self.reals(service, known).collect();
+        let reals: BTreeMap<_, _> =
+            self.reals(service, known).map(|(endpoint, real)| (endpoint, Box::new(real))).collect();
         // IPVS forgets them with expire_nodest_conn, and the client is refused; the packet that begins anew is scheduled.
         let gives_away = service.on_real_down == OnRealDown::Reschedule || self.spec.director.expire_nodest_conn;
         let removed_disposition = if gives_away { disposition::RESCHEDULE } else { disposition::GONE };

@@ -136,6 +136,7 @@ pub fn plan_director(ops: &mut Vec<Op>, settings: Settings, locals: &[LocalAddre
 pub fn plan_service(ops: &mut Vec<Op>, key: ServiceKey, service: DesiredService, observed: &impl Observed) {
     let row = observed.services().get(&key);
     if row.is_none() {
+        ops.reserve(service.reals.len() + 2);
         ops.push(Op::AddService(key));
     }
     let number = |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).copied();

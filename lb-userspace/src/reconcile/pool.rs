@@ -22,7 +22,7 @@ const FTP: u16 = 21;
 /// The pool of a service whose reals are as `reals` says.
 pub(super) fn pool(
     service: &ServiceSpec,
-    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    reals: &BTreeMap<SocketAddr, Box<DesiredReal>>,
     rules: &Rules<'_>,
     settings: &Settings,
 ) -> Pool {
@@ -119,7 +119,7 @@ fn first_weight(service: &ServiceSpec) -> u32 {
 fn hash_ring(
     service: &ServiceSpec,
     members: &[(SocketAddr, u32)],
-    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    reals: &BTreeMap<SocketAddr, Box<DesiredReal>>,
     build: impl Fn(&[RingMember]) -> Vec<u16>,
 ) -> Vec<u16> {
     let is_in = |endpoint: &SocketAddr| {

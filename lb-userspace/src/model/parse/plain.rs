@@ -132,6 +132,7 @@ fn plain_reals(text: &str, service_port: u16) -> Option<Vec<RealSpec>> {
             ..RealSpec::new((address, port.unwrap_or(service_port)).into())
         });
     }
+    reals.shrink_to_fit();
     Some(reals)
 }
 

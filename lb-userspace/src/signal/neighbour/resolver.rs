@@ -28,7 +28,7 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 const SPACING: Duration = Duration::from_millis(200);
 /// Routes that are looked up again with each listing, 10 µs each; of more addresses one stretch after the other. A change of routes is
 /// announced, and all are looked up then.
-const IN_TURN: usize = 512;
+const IN_TURN: usize = 128;
 /// Requests under way at a time. Each takes about 10 µs in the kernel; more would only fill the socket.
 const IN_FLIGHT: usize = 64;
 
