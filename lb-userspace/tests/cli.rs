@@ -158,7 +158,7 @@ fn wrong_files_are_told_alike_by_check_plan_and_apply() {
 
     for (name, bytes, part) in [
         ("binary.toml", b"\xff".to_vec(), "binary.toml:1:1: not TOML: this byte is not UTF-8"),
-        ("large.toml", vec![b'\n'; 17 << 20], "large.toml: the configuration has 16777217 bytes; at most 16777216"),
+        ("large.toml", vec![b'\n'; 129 << 20], "large.toml: the configuration has 134217729 bytes; at most 134217728"),
     ] {
         let file = daemon.file(name, bytes);
         for verb in ["check", "plan", "apply"] {

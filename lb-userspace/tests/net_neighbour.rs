@@ -4,8 +4,8 @@ mod net_support;
 mod net_wait;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_userspace::net::Netlink;

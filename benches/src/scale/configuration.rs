@@ -35,10 +35,8 @@ pub(crate) fn text(size: &Size) -> String {
     let mut text = String::with_capacity(size.services * (90 + size.reals * 40));
     for service in 0..size.services {
         let (vip, scheduler) = (vip(service), size.scheduler);
-        let _ = write!(
-            text,
-            "[[service]]\naddress = \"{vip}:80\"\nscheduler = \"{scheduler}\"\nmethod = \"tunnel\"\n\n"
-        );
+        let _ =
+            write!(text, "[[service]]\naddress = \"{vip}:80\"\nscheduler = \"{scheduler}\"\nmethod = \"tunnel\"\n\n");
         for place in 0..size.reals {
             let _ = write!(text, "[[service.real]]\naddress = \"{}\"\nweight = 1\n\n", real(size, service, place));
         }

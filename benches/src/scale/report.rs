@@ -87,7 +87,9 @@ pub(crate) fn text(all: &[Measured], rings: Option<&Rings>) -> String {
         ("idle, configured, % of a core", &|one| format!("{:.3}", one.idle)),
         ("connections", &|one| one.connections.to_string()),
         ("xvs conn list -o json, s", &|one| figure(one.listed, 2)),
-        ("idle with connections, % of a core", &|one| one.idle_connected.map_or("-".to_owned(), |idle| format!("{idle:.3}"))),
+        ("idle with connections, % of a core", &|one| {
+            one.idle_connected.map_or("-".to_owned(), |idle| format!("{idle:.3}"))
+        }),
     ];
     for (name, of) in rows {
         let _ = write!(text, "{name:<46}");

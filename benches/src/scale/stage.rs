@@ -85,7 +85,11 @@ impl Stage {
             if status["reals"]["up"].as_u64() == Some(reals as u64) {
                 return Ok(start.elapsed().as_secs_f64());
             }
-            ensure!(start.elapsed() < Duration::from_secs(300), "reals that are not up after minutes: {}", status["reals"]);
+            ensure!(
+                start.elapsed() < Duration::from_secs(300),
+                "reals that are not up after minutes: {}",
+                status["reals"]
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

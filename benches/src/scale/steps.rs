@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::Arguments;
 use super::answers::{Change, change_weight};
 use super::configuration::{self, Size};
 use super::process;
 use super::report::{Measured, Rings};
 use super::stage::{self, Stage};
-use super::Arguments;
 use crate::figures::Figure;
 
 /// One size, from an empty daemon on.

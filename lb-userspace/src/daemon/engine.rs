@@ -15,9 +15,7 @@ use super::rates;
 use super::views;
 use crate::api::engine::{ConnectionPart, Engine};
 use crate::api::error::EngineError;
-use crate::api::types::{
-    AppliedView, ConnectionFilter, PlanView, ServiceView, StatsView, StatusView, ZeroedView,
-};
+use crate::api::types::{AppliedView, ConnectionFilter, PlanView, ServiceView, StatsView, StatusView, ZeroedView};
 use crate::model::{Edit, ServiceKey, ServiceSpec, Spec};
 
 /// Something to do with the director.

@@ -84,7 +84,10 @@ impl Store {
         let held = saved.revision;
         for change in changes.into_iter().filter(|change| change.revision > held) {
             let damaged = |cause: String| {
-                DaemonError::other(journal.path().display().to_string(), format!("{cause}; remove it to start from what was applied before"))
+                DaemonError::other(
+                    journal.path().display().to_string(),
+                    format!("{cause}; remove it to start from what was applied before"),
+                )
             };
             if change.revision != saved.revision + 1 {
                 return Err(damaged(format!("revision {} follows {}", change.revision, saved.revision)));
@@ -138,7 +141,9 @@ impl Store {
 
     /// Takes up a snapshot that is finished, or waits for one: the journal keeps what came after it.
     fn finish(&mut self, wait: bool) -> std::io::Result<()> {
-        let Some((revision, work)) = self.compaction.take_if(|(_, work)| wait || work.is_finished()) else { return Ok(()) };
+        let Some((revision, work)) = self.compaction.take_if(|(_, work)| wait || work.is_finished()) else {
+            return Ok(());
+        };
         match work.join().unwrap_or_else(|_| Err(std::io::Error::other("it panicked"))) {
             Ok(length) => {
                 self.snapshot = length;
@@ -244,7 +249,8 @@ mod tests {
         let (_, revisions) = written(directory.path(), 5);
         let path = directory.path().join("applied.journal");
         let whole = fs::read(&path).unwrap();
-        let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+        let ends: Vec<usize> =
+            whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
         assert_eq!(ends.len(), 4, "one line a change");
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();

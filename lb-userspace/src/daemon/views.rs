@@ -9,8 +9,8 @@ use lb_common::abi::verdict::Action;
 use super::change::{World, known};
 use super::director::Director;
 use crate::api::types::{
-    ConnectionCounts, Counters, EarlyFragmentsView, InterfaceView, RealCounts, RealState, RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView,
-    VerdictAction, VerdictView, XdpMode,
+    ConnectionCounts, Counters, EarlyFragmentsView, InterfaceView, RealCounts, RealState, RealStatsView, RealView,
+    ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
 };
 use crate::dataplane::counters::Sum;
 use crate::dataplane::tables::ServiceRow;
@@ -65,12 +65,7 @@ pub(super) fn status(director: &Director) -> StatusView {
         interfaces: interfaces.collect(),
         services: director.saved.spec.services.len() as u64,
         reals,
-        connections: ConnectionCounts {
-            used_v4,
-            capacity_v4,
-            used_v6,
-            capacity_v6,
-        },
+        connections: ConnectionCounts { used_v4, capacity_v4, used_v6, capacity_v6 },
         warnings,
     }
 }

@@ -320,7 +320,10 @@ impl Addresses {
     /// [`inexact`], as what stands in the tables needs it.
     pub(crate) fn inexact(&self) -> u64 {
         let [any_port, blocks] = self.inexact.map(|count| count > 0);
-        [(any_port, inexact::ANY_PORT), (blocks, inexact::SHAPES)].iter().filter(|(is, _)| *is).fold(0, |bits, (_, bit)| bits | bit)
+        [(any_port, inexact::ANY_PORT), (blocks, inexact::SHAPES)]
+            .iter()
+            .filter(|(is, _)| *is)
+            .fold(0, |bits, (_, bit)| bits | bit)
     }
 
     /// The shapes that are needed beside the plain lookups.

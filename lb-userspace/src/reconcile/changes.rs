@@ -152,7 +152,8 @@ fn change_service(lines: &mut Changes, old: &ServiceSpec, new: &ServiceSpec) {
     }
     let order = |service: &ServiceSpec| service.reals.iter().map(RealSpec::endpoint).collect::<Vec<_>>();
     let (before, after) = (order(old), order(new));
-    if before != after && before.len() == after.len() && before.iter().all(|endpoint| new_reals.contains_key(endpoint)) {
+    if before != after && before.len() == after.len() && before.iter().all(|endpoint| new_reals.contains_key(endpoint))
+    {
         lines.push(|| {
             line(ChangeAction::Change, format!("service {}", new.key), "order of its real servers".to_owned())
         });

@@ -161,7 +161,8 @@ impl<'a> Join<'a> {
     /// Where clients reach the services that are not found by one address and port: what the tables have room for some shapes of.
     pub fn blocks(&self) -> Vec<Address> {
         let is_block = |service: &&Arc<ServiceSpec>| service.key.port == 0;
-        let services = self.spec.services.iter().filter(is_block).flat_map(|service| self.rules.addresses(&service.key));
+        let services =
+            self.spec.services.iter().filter(is_block).flat_map(|service| self.rules.addresses(&service.key));
         let followed = self.spec.services.iter().filter(|service| service.helper.is_some());
         let companions = followed.map(|service| Address::single(service.key.address, TCP, 0));
         services.chain(companions).collect()
@@ -192,8 +193,7 @@ pub(crate) fn local(address: IpAddr) -> Target {
 /// The local addresses of full NAT that this host has. One that nobody has looked at yet counts: nothing
 /// that works is to stop. Another host's never does: its answers would not come here.
 fn locals(director: &DirectorSpec, next_hops: &BTreeMap<Target, NextHop>) -> Vec<LocalAddress> {
-    let ours =
-        |address: &&IpAddr| next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local);
+    let ours = |address: &&IpAddr| next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local);
     let ports = director.local_ports;
     let mut locals: Vec<_> =
         director.local_addresses.iter().filter(ours).map(|address| LocalAddress { address: *address, ports }).collect();

@@ -158,7 +158,9 @@ pub fn plan_service(ops: &mut Vec<Op>, key: ServiceKey, service: DesiredService,
     for endpoint in
         row.into_iter().flat_map(|row| row.reals.keys()).filter(|endpoint| !service.reals.contains_key(endpoint))
     {
-        let meets = number(endpoint).and_then(|number| observed.real(number)).map_or(disposition::GONE, |real| real.disposition);
+        let meets = number(endpoint)
+            .and_then(|number| observed.real(number))
+            .map_or(disposition::GONE, |real| real.disposition);
         if meets != service.removed_disposition {
             ops.push(Op::RemoveReal { service: key, endpoint: *endpoint, disposition: service.removed_disposition });
         }

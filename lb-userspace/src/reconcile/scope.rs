@@ -97,7 +97,9 @@ mod tests {
     use crate::model::parse::parse;
 
     fn service(port: u16, weight: u32) -> String {
-        format!("[[service]]\naddress = \"10.0.0.1:{port}\"\n[[service.real]]\naddress = \"10.0.1.1\"\nweight = {weight}\n")
+        format!(
+            "[[service]]\naddress = \"10.0.0.1:{port}\"\n[[service.real]]\naddress = \"10.0.1.1\"\nweight = {weight}\n"
+        )
     }
 
     fn spec(services: &[(u16, u32)]) -> Spec {
@@ -113,14 +115,22 @@ mod tests {
     fn what_differs_is_found_whether_shared_or_not() {
         let old = spec(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
         assert_eq!(Scope::between(&old, &old.clone()), some(&[], &[], &[]));
-        assert_eq!(Scope::between(&old, &spec(&[(1, 1), (2, 1), (3, 1), (4, 1)])), some(&[], &[], &[]), "equal, not shared");
+        assert_eq!(
+            Scope::between(&old, &spec(&[(1, 1), (2, 1), (3, 1), (4, 1)])),
+            some(&[], &[], &[]),
+            "equal, not shared"
+        );
         let mut new = old.clone();
         new.service_mut(2).reals[0].weight = 7;
         assert_eq!(Scope::between(&old, &new), some(&[2], &[2], &[]));
         new.services.remove(1);
         assert_eq!(Scope::between(&old, &new), some(&[1], &[2, 1], &[2]), "places are the new Spec's");
         new.services.reverse();
-        assert_eq!(Scope::between(&old, &new), some(&[1], &[2, 1], &[2]), "order of services means nothing to the tables");
+        assert_eq!(
+            Scope::between(&old, &new),
+            some(&[1], &[2, 1], &[2]),
+            "order of services means nothing to the tables"
+        );
         assert_eq!(Scope::between(&old, &spec(&[(5, 1), (4, 1), (1, 2)])), some(&[0, 2], &[0, 1, 2], &[2, 3]));
         assert_eq!(Scope::between(&Spec::default(), &old), some(&[0, 1, 2, 3], &[], &[]));
     }

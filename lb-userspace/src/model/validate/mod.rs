@@ -190,13 +190,7 @@ impl<'a> Check<'a> {
     }
 
     /// Checks a number whose key could be read.
-    fn range<T: PartialOrd + Display>(
-        &mut self,
-        path: impl Display,
-        key: &str,
-        value: T,
-        range: &RangeInclusive<T>,
-    ) {
+    fn range<T: PartialOrd + Display>(&mut self, path: impl Display, key: &str, value: T, range: &RangeInclusive<T>) {
         if !range.contains(&value) && self.read(&path, &[key]) {
             self.say(format!("{path}.{key}"), out_of_range(value, range));
         }
