@@ -80,8 +80,8 @@ pub(crate) fn rings(arguments: &Arguments) -> anyhow::Result<Rings> {
     let start = Instant::now();
     let applied = stage.timed(&["apply", &file.to_string_lossy()])?.0;
     let up = stage.wait_up(start, services * arguments.reals)?;
-    // The ring that a change needs is a second one while the first is in use, so that not all of the room is taken here.
-    let (seen, _) = weights(&stage, &size, arguments.repetitions)?;
+    // A ring that is left rests for two seconds: as many changes at once as there is room for more rings beside a thousand.
+    let (seen, _) = weights(&stage, &size, arguments.repetitions.min(20))?;
     Ok(Rings { services, reals: services * arguments.reals, applied, up, seen })
 }
 
@@ -93,7 +93,6 @@ fn weights(stage: &Stage, size: &Size, repetitions: usize) -> anyhow::Result<(Op
         let service = repetition * 7919 % size.services;
         let real = configuration::real(size, service, repetition % size.reals);
         let vip = IpAddr::from(configuration::vip(service));
-        // The place that the last change of a ring has left is free after two seconds only.
         changes.push(change_weight(stage.director.socket(), &tables, vip, real.into(), 2 + repetition as u32)?);
     }
     let figure = |of: fn(&Change) -> f64| Some(Figure::of(changes.iter().map(of).collect()));

@@ -19,6 +19,9 @@ pub struct Ageing {
 /// Publications so far, services, the director's times.
 pub type Source = (u32, usize, [u32; STATES]);
 
+/// No stretch of the tables is left alone for more ticks.
+const LONGEST: u32 = 1 << 16;
+
 /// What a service has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
@@ -94,14 +97,14 @@ impl Ageing {
 
     /// Ticks until it is over, at least 1; None when it is.
     pub(super) fn left(&self, meta: Meta, now: u32) -> Option<u32> {
-        self.timeout(meta).checked_sub(meta.idle(now)).map(|left| left + 1)
+        self.timeout(meta).checked_sub(meta.idle(now)).map(|left| left.saturating_add(1))
     }
 
     /// The shortest time that any connection is kept: what comes now is not over before.
     pub(super) fn shortest(&self) -> u32 {
         // A number of 0 is of no state, and no entry is in state NONE.
         let all = self.services.iter().map(|service| &service.timeouts).chain([&self.director]);
-        all.flat_map(|timeouts| &timeouts[1..]).copied().filter(|ticks| *ticks > 0).min().unwrap_or(0)
+        all.flat_map(|timeouts| &timeouts[1..]).copied().filter(|ticks| *ticks > 0).min().unwrap_or(0).min(LONGEST)
     }
 
     /// No packet for longer.

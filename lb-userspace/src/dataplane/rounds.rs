@@ -100,7 +100,7 @@ impl Tables {
                 } else {
                     let seen = self.sweep_stretch(stretch, &swept, &mut templates);
                     sweep.expired += seen.expired;
-                    let next = seen.next.map(|ticks| ticks.max(1));
+                    let next = seen.next.map(|ticks| ticks.clamp(1, SEEN_MASK as u32 / 4));
                     *look = Look {
                         due: now.wrapping_add(next.map_or(shortest, |next| next.min(shortest))),
                         over: next.map(|ticks| now.wrapping_add(ticks)),
