@@ -32,8 +32,8 @@ pub(crate) struct Arguments {
     /// Connections for the listing
     #[arg(long, default_value_t = 1_000_000)]
     connections: u32,
-    /// Services that schedule by mh, measured for themselves; 1024 rings of the default size fit
-    #[arg(long, default_value_t = 1000)]
+    /// Services that schedule by mh, measured for themselves; 1024 rings of the default size fit, half of them if all may change at once
+    #[arg(long, default_value_t = 500)]
     rings: usize,
     /// Weight changes, and repetitions of what takes seconds are a tenth of it
     #[arg(long, default_value_t = 30)]

@@ -263,6 +263,7 @@ impl Director {
         let before = std::mem::replace(&mut self.saved, next);
         // Where everything is new to the tables, so are the ways that were found meanwhile.
         if before.spec.services.is_empty() {
+            self.await_ways(self.saved.spec.services.len());
             self.next_ways = Arc::clone(&self.next_hops.borrow());
         }
         self.carry_out(steps, *scope == Scope::All);
@@ -270,6 +271,14 @@ impl Director {
         counts::follow(self, &before.spec, scope);
         trim::after(scope.services(&self.saved.spec).len() + before.spec.services.len());
         Ok(())
+    }
+
+    /// So many services would all be written twice, and so many rings have no room for that: the ways are waited for a little.
+    fn await_ways(&self, services: usize) {
+        let deadline = Instant::now() + WAYS;
+        while services >= MANY && Instant::now() < deadline && self.wants.awaits(&self.next_hops.borrow()) {
+            std::thread::sleep(WAYS_LOOK);
+        }
     }
 
     /// Brings the tables to what the facts mean for the services of `scope`.
@@ -450,6 +459,11 @@ impl Director {
         Ok((self.clock.tick(settings.tick_shift)?, settings))
     }
 }
+
+/// Services that are many, how long their ways are waited for, and how often that is looked at.
+const MANY: usize = 100;
+const WAYS: Duration = Duration::from_millis(500);
+const WAYS_LOOK: Duration = Duration::from_millis(2);
 
 /// How often [`Director::tick`] runs.
 pub(super) const TICK: Duration = Duration::from_secs(1);
