@@ -59,6 +59,9 @@ const MEMORY: f64 = 400.0;
 const LISTING: f64 = 2.0;
 const IDLE: f64 = 0.5;
 
+/// How a line shows a size.
+type Shown<'a> = &'a dyn Fn(&Measured) -> String;
+
 /// The table, then the targets.
 pub(crate) fn text(all: &[Measured], rings: Option<&Rings>) -> String {
     let mut text = format!("{:<46}", "services x reals");
@@ -66,7 +69,7 @@ pub(crate) fn text(all: &[Measured], rings: Option<&Rings>) -> String {
         let _ = write!(text, " {:>24}", format!("{} x {}", one.services, one.reals / one.services.max(1)));
     }
     text.push('\n');
-    let rows: [(&str, &dyn Fn(&Measured) -> String); 21] = [
+    let rows: [(&str, Shown<'_>); 21] = [
         ("apply from empty, s", &|one| figure(one.applied, 2)),
         ("until all reals are up, s", &|one| format!("{:.2}", one.up)),
         ("apply of the same file again, s", &|one| format!("{:.2}", one.again)),

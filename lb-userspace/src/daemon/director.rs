@@ -169,20 +169,16 @@ impl Director {
     }
 
     /// Applies edits to the Spec that is applied now, all or none.
-    pub(super) fn edit(
-        &mut self,
-        edits: Vec<edit::Edit>,
-        if_revision: Option<u64>,
-    ) -> Result<AppliedView, EngineError> {
-        let spec = self.edited(edits.clone())?;
+    pub(super) fn edit(&mut self, edits: &[edit::Edit], if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
+        let spec = self.edited(edits)?;
         self.change(spec, Some(edits), if_revision)
     }
 
     /// The applied Spec with edits.
-    pub(super) fn edited(&self, edits: Vec<edit::Edit>) -> Result<Spec, EngineError> {
+    pub(super) fn edited(&self, edits: &[edit::Edit]) -> Result<Spec, EngineError> {
         let mut spec = self.saved.spec.clone();
         for edit in edits {
-            edit::apply(&mut spec, edit)?;
+            edit::apply(&mut spec, edit.clone())?;
         }
         Ok(spec)
     }
@@ -191,7 +187,7 @@ impl Director {
     fn change(
         &mut self,
         spec: Spec,
-        edits: Option<Vec<edit::Edit>>,
+        edits: Option<&[edit::Edit]>,
         if_revision: Option<u64>,
     ) -> Result<AppliedView, EngineError> {
         if let Some(given) = if_revision.filter(|given| *given != self.saved.revision) {
@@ -212,10 +208,11 @@ impl Director {
         }
         // Ways are looked for meanwhile.
         self.wants.follow(&self.saved.spec, &next.spec, if is_first { &Scope::All } else { &scope }, &self.next_ways);
-        let changed = self.make(next, &scope, edits.as_deref(), is_new);
+        let changed = self.make(next, &scope, edits, is_new);
         match changed {
             Ok(()) => Ok(AppliedView { revision: self.saved.revision, changes: listed, more }),
-            Err((error, next)) => {
+            Err(refused) => {
+                let (error, next) = *refused;
                 self.wants.follow(&next, &self.saved.spec, &Scope::All, &self.next_ways);
                 Err(error)
             }
@@ -229,7 +226,7 @@ impl Director {
         scope: &Scope,
         edits: Option<&[edit::Edit]>,
         is_new: bool,
-    ) -> Result<(), (EngineError, Spec)> {
+    ) -> Result<(), Box<(EngineError, Spec)>> {
         let is_staged = is_new && edits.is_none();
         // The disk and the tables are looked at together: each takes a second for a million reals.
         let (steps, staged) = if is_staged {
@@ -247,7 +244,7 @@ impl Director {
         let ready = steps.and_then(|steps| Ok((steps, self.attach(&next.spec)?)));
         let (steps, attached) = match ready {
             Ok(ready) => ready,
-            Err(error) => return Err((error, next.spec)),
+            Err(error) => return Err(Box::new((error, next.spec))),
         };
         if is_new {
             let saved = staged.and_then(|()| match edits {
@@ -257,7 +254,7 @@ impl Director {
             if let Err(error) = saved {
                 self.detach(&attached);
                 let error = failed(format!("the configuration could not be saved: {error}; nothing was changed"));
-                return Err((error, next.spec));
+                return Err(Box::new((error, next.spec)));
             }
         }
         let before = std::mem::replace(&mut self.saved, next);

@@ -146,7 +146,7 @@ impl Engine for Handle {
     }
 
     async fn plan_edits(&self, edits: Vec<Edit>) -> Result<PlanView, EngineError> {
-        self.try_ask(move |director| director.plan(&director.edited(edits)?)).await
+        self.try_ask(move |director| director.plan(&director.edited(&edits)?)).await
     }
 
     async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
@@ -156,7 +156,7 @@ impl Engine for Handle {
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        let applied = self.try_ask(move |director| director.edit(edits, if_revision)).await?;
+        let applied = self.try_ask(move |director| director.edit(&edits, if_revision)).await?;
         self.settled().await;
         Ok(applied)
     }

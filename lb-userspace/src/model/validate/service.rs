@@ -37,7 +37,7 @@ impl Check<'_> {
         if let Some(SomeTimeouts { tcp, tcp_fin, udp }) = *timeouts {
             for (key, seconds) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
                 if let Some(seconds) = seconds {
-                    self.range(&format!("{path}.timeouts"), key, seconds, &TIMEOUT_SECONDS);
+                    self.range(format!("{path}.timeouts"), key, seconds, &TIMEOUT_SECONDS);
                 }
             }
         }
