@@ -6,6 +6,7 @@ mod figures;
 mod flood;
 mod machine;
 mod rows;
+mod scale;
 mod traffic;
 mod wire;
 mod wrapped;
@@ -35,6 +36,8 @@ enum What {
     Flood(flood::Arguments),
     /// What two cores cost each other
     Cores(cores::Arguments),
+    /// The control plane: starts, changes, listings and idling of a daemon with many services
+    Scale(scale::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         What::Wire(arguments) => wire::run(&arguments),
         What::Flood(arguments) => flood::run(&arguments),
         What::Cores(arguments) => cores::run(&arguments),
+        What::Scale(arguments) => scale::run(&arguments),
     }
 }
 

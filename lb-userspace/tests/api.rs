@@ -151,14 +151,14 @@ fn wrong_requests_have_a_status_and_a_sentence() {
     }
     assert_eq!(post("/v1/plan", json!({"toml": "", "if_revision": 0})).0, 400);
     assert_eq!(post("/v1/apply", json!({"toml": "", "if_revision": 3})).0, 409);
-    assert_eq!(post("/v1/apply", json!({"toml": "#".repeat(49 << 20)})).0, 413);
+    assert_eq!(post("/v1/apply", json!({"toml": "#".repeat(257 << 20)})).0, 413);
     daemon.engine.break_next("broken");
     assert_eq!(post("/v1/apply", json!({"toml": ""})), (500, "broken".to_owned(), 0));
     assert_eq!(post("/v1/status", json!({})).0, 405);
     assert_eq!(post("/v1/zero", json!({"service": "10.0.0.1:80"})).0, 404);
     assert_eq!(post("/v1/zero", json!({"services": []})).0, 400);
     assert_eq!(get("/v1/nothing").0, 404);
-    for query in ["limit=x", "skip=-1", "limit=0", "limit=1000001", "nothing=1", "client=a", "service=fd00::1"] {
+    for query in ["limit=x", "skip=-1", "limit=0", "limit=268435457", "nothing=1", "client=a", "service=fd00::1"] {
         assert_eq!(get(&format!("/v1/connections?{query}")).0, 400, "{query}");
     }
     assert_eq!(get("/v1/connections?state=no").0, 404);

@@ -37,7 +37,7 @@ udp://[fd00::1]:53  wlc        -                    tunnel  drop     -          
     daemon.xvs(&["service", "edit", "10.0.0.1:80", "--scheduler", "mh", "--flag", "mh-port", "-m", "tunnel"]).good();
     let service = daemon.engine.current().1.services[0].clone();
     assert_eq!(
-        (service.scheduler, service.scheduler_flags, service.method),
+        (service.scheduler, service.scheduler_flags.clone(), service.method),
         (Scheduler::Mh, vec![SchedulerFlag::MhPort], Method::Tunnel)
     );
     daemon.xvs(&["service", "edit", "10.0.0.1:80", "--no-flags"]).good();
@@ -158,7 +158,7 @@ fn wrong_files_are_told_alike_by_check_plan_and_apply() {
 
     for (name, bytes, part) in [
         ("binary.toml", b"\xff".to_vec(), "binary.toml:1:1: not TOML: this byte is not UTF-8"),
-        ("large.toml", vec![b'\n'; 17 << 20], "large.toml: the configuration has 16777217 bytes; at most 16777216"),
+        ("large.toml", vec![b'\n'; 129 << 20], "large.toml: the configuration has 134217729 bytes; at most 134217728"),
     ] {
         let file = daemon.file(name, bytes);
         for verb in ["check", "plan", "apply"] {

@@ -53,7 +53,10 @@ fn persistence_times_and_slots_are_changed_in_parts() {
     let persistence = || service().persistence.map(|known| (known.timeout, known.netmask.map(|mask| mask.to_string())));
     let add = ["service", "add", "10.0.0.1:80", "-s", "mh", "--table-slots", "251", "--persistent", "60"];
     daemon.xvs(&[&add[..], &["--netmask", "255.255.255.0", "--timeout-tcp", "5", "--flag", "flag-1"]].concat()).good();
-    assert_eq!((service().table_slots, service().scheduler_flags), (Some(251), vec![SchedulerFlag::MhFallback]));
+    assert_eq!(
+        (service().table_slots, service().scheduler_flags.clone()),
+        (Some(251), vec![SchedulerFlag::MhFallback])
+    );
     edit(&["--persistent"]).good();
     assert_eq!(persistence(), Some((360, Some("255.255.255.0".to_owned()))), "the netmask stays");
     edit(&["--netmask", "255.255.0.0", "--timeout-udp", "7"]).good();

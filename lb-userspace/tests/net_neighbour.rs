@@ -5,6 +5,7 @@ mod net_wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_userspace::net::Netlink;
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-type NextHops = watch::Receiver<BTreeMap<Target, NextHop>>;
+type NextHops = watch::Receiver<Arc<BTreeMap<Target, NextHop>>>;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("address")
@@ -29,8 +30,8 @@ fn tunnel(address: &str) -> Target {
     Target { address: ip(address), on_link: false }
 }
 
-fn watch_targets(targets: &[Target]) -> (watch::Sender<BTreeSet<Target>>, NextHops) {
-    let (sender, receiver) = watch::channel(targets.iter().copied().collect());
+fn watch_targets(targets: &[Target]) -> (watch::Sender<Arc<BTreeSet<Target>>>, NextHops) {
+    let (sender, receiver) = watch::channel(Arc::new(targets.iter().copied().collect()));
     (sender, spawn(receiver))
 }
 
@@ -140,11 +141,11 @@ fn a_real_server_that_comes_later_is_found() {
     director.run(|| async {
         let target = direct("10.0.0.3");
         let (targets, mut next_hops) = watch_targets(&[]);
-        targets.send(BTreeSet::from([target])).expect("the resolver listens");
+        targets.send(Arc::new(BTreeSet::from([target]))).expect("the resolver listens");
         unresolved(&mut next_hops, target, "no answer to ARP on eth0", 6 * SECOND).await;
         real.ip("addr add 10.0.0.3/24 dev eth0");
         resolved(&mut next_hops, target, 12 * SECOND).await;
-        targets.send(BTreeSet::new()).expect("the resolver listens");
+        targets.send(Arc::default()).expect("the resolver listens");
         wait_for("the target is forgotten", SECOND, &mut next_hops, |map| map.is_empty().then_some(())).await;
     });
 }
@@ -173,7 +174,7 @@ fn link_address_and_route_changes_are_seen_within_a_second() {
         director.ip("addr del 10.0.0.1/24 dev eth0");
         unresolved(&mut next_hops, v4, "no route", SECOND).await;
         director.ip("addr add 10.0.0.2/24 dev eth0");
-        let local = |map: &BTreeMap<Target, NextHop>| (map.get(&v4) == Some(&NextHop::Local)).then_some(());
+        let local = |map: &Arc<BTreeMap<Target, NextHop>>| (map.get(&v4) == Some(&NextHop::Local)).then_some(());
         wait_for("the address is this host's own", SECOND, &mut next_hops, local).await;
 
         director.ip("link del eth0");

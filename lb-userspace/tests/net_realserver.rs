@@ -307,7 +307,7 @@ fn answers(lab: &Lab, address: &str) -> bool {
     lab.director.ip("neigh flush dev eth0");
     lab.director.run(|| async {
         let target = Target { address, on_link: true };
-        let (_targets, receiver) = watch::channel(BTreeSet::from([target]));
+        let (_targets, receiver) = watch::channel(std::sync::Arc::new(BTreeSet::from([target])));
         let mut next_hops = spawn(receiver);
         let found = wait_for("answer or none", Duration::from_secs(8), &mut next_hops, |map| match map.get(&target) {
             Some(NextHop::Resolved(_)) => Some(true),

@@ -34,6 +34,7 @@ mod sctp;
 mod sequences;
 mod services;
 mod specific;
+mod sweeping;
 mod table;
 mod tcp;
 mod templates;

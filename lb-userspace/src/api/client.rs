@@ -9,11 +9,12 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 use super::types::ErrorBody;
 
@@ -73,6 +74,27 @@ impl Client {
         String::from_utf8(body.to_vec()).map_err(|error| self.garbled(&error.to_string()))
     }
 
+    /// Fetches a text, and gives it away as it comes. What `take` refuses ends it.
+    pub async fn copy(
+        &self,
+        path_and_query: &str,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<io::Result<()>, ClientError> {
+        let (answer, connection) = self.begin(Method::GET, path_and_query, Bytes::new()).await?;
+        if !answer.status().is_success() {
+            let (status, body) = (answer.status(), self.whole(answer).await?);
+            return Err(ClientError::Answer { status: status.as_u16(), body: self.read(&body)? });
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(Err(error)) = frame.map_err(|error| self.lost(&error))?.data_ref().map(|data| take(data)) {
+                return Ok(Err(error));
+            }
+        }
+        connection.abort();
+        Ok(Ok(()))
+    }
+
     /// Sends JSON and fetches JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.garbled(&error.to_string()))?;
@@ -93,10 +115,29 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let (answer, connection) = self.begin(method, path, body).await?;
+        let (status, body) = (answer.status(), self.whole(answer).await?);
+        connection.abort();
+        Ok((status, body))
+    }
+
+    async fn whole(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+        Ok(answer.into_body().collect().await.map_err(|error| self.lost(&error))?.to_bytes())
+    }
+
+    fn lost(&self, error: &hyper::Error) -> ClientError {
+        self.unreachable(format!("the daemon closed the connection ({error}); see its log"))
+    }
+
+    async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), ClientError> {
         let stream =
             UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(connect_cause(&error)))?;
-        let lost =
-            |error: hyper::Error| self.unreachable(format!("the daemon closed the connection ({error}); see its log"));
+        let lost = |error: hyper::Error| self.lost(&error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // Its error is the sender's error too, told below.
         let connection = tokio::spawn(connection);
@@ -107,11 +148,7 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| self.garbled(&error.to_string()))?;
-        let answer = sender.send_request(request).await.map_err(lost)?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(lost)?.to_bytes();
-        connection.abort();
-        Ok((status, body))
+        Ok((sender.send_request(request).await.map_err(lost)?, connection))
     }
 
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {

@@ -4,23 +4,26 @@
 //! failure a status and an [`ErrorBody`]. Every route is in [`ROUTES`] and in `docs/reference/openapi.json`.
 
 use std::io;
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, Query, State, rejection::BytesRejection, rejection::QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
+use futures_util::{Stream, StreamExt as _, stream};
+
 use super::{
     engine::Engine,
     error::EngineError,
     socket::Socket,
-    types::{ChangeRequest, ConnectionFilter, ErrorBody, SpecView, ZeroRequest},
+    types::{ChangeRequest, ConnectionFilter, ErrorBody, ServiceFilter, ServiceStatsView, SpecView, ZeroRequest},
 };
-use crate::model::{Edit, Problem, Spec, export, parse, validate};
+use crate::model::{Edit, Problem, ServiceKey, ServiceSpec, Spec, export, parse, validate};
 
 /// Every route, as the OpenAPI description names it.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -35,10 +38,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/apply"),
 ];
 
-/// Bytes of a request's body: a TOML text of 16 MiB, with room for the escapes JSON adds to it.
-const MAX_BODY: usize = 3 * parse::MAX_BYTES;
-/// Connections in one answer; each is about 200 bytes of JSON.
-const MAX_CONNECTIONS: usize = 1_000_000;
+/// Bytes of a request's body: the longest TOML text, with room for the escapes JSON adds to it.
+const MAX_BODY: usize = 2 * parse::MAX_BYTES;
+/// Connections in one answer: all that the largest tables hold. Each is about 200 bytes of JSON, which leaves as it is made.
+const MAX_CONNECTIONS: usize = 1 << 28;
 
 /// Answers requests until `stop` is ready, then finishes the ones begun.
 pub async fn serve<E: Engine>(
@@ -83,24 +86,110 @@ async fn spec_toml<E: Engine>(State(engine): State<E>) -> Response {
     ([(header::CONTENT_TYPE, "application/toml")], export::to_toml(&spec)).into_response()
 }
 
-async fn services<E: Engine>(State(engine): State<E>) -> Response {
-    Json(engine.services().await).into_response()
+async fn services<E: Engine>(
+    State(engine): State<E>,
+    filter: Result<Query<ServiceFilter>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(ServiceFilter { service, reals }) = filter.map_err(unqueried)?;
+    let with_reals = reals != Some(false);
+    let parts = parts(engine.spec().await.1, service)?.map(move |part| (engine.clone(), part));
+    let parts = stream::iter(parts.enumerate()).then(move |(number, (engine, part))| async move {
+        let mut text = Vec::new();
+        for (place, mut view) in engine.services(part).await.into_iter().enumerate() {
+            if !with_reals {
+                view.reals = Vec::new();
+            }
+            text.extend_from_slice(if number + place == 0 { b"" } else { b",\n" });
+            serde_json::to_writer(&mut text, &view)?;
+        }
+        Ok(text.into())
+    });
+    Ok(streamed("[", parts, stream::once(async { Ok("]".into()) })))
 }
 
-async fn stats<E: Engine>(State(engine): State<E>) -> Response {
-    Json(engine.stats().await).into_response()
+async fn stats<E: Engine>(
+    State(engine): State<E>,
+    filter: Result<Query<ServiceFilter>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(ServiceFilter { service, reals }) = filter.map_err(unqueried)?;
+    let mut all = engine.stats(Vec::new()).await;
+    for part in parts(engine.spec().await.1, service)? {
+        let services = engine.stats(part).await.services;
+        let without = |service: ServiceStatsView| match reals {
+            Some(false) => ServiceStatsView { reals: Vec::new(), ..service },
+            _ => service,
+        };
+        all.services.extend(services.into_iter().map(without));
+    }
+    Ok(Json(all).into_response())
+}
+
+/// Reals that are looked at without a pause: about a millisecond's worth, which a change may have to wait for.
+const AT_ONCE: usize = 2000;
+
+/// The services of a Spec, or the one that is asked for, in parts.
+fn parts(
+    spec: Spec,
+    only: Option<ServiceKey>,
+) -> Result<impl Iterator<Item = Vec<Arc<ServiceSpec>>> + Send + 'static, Failure> {
+    let mut left = spec.services;
+    if let Some(key) = only {
+        left.retain(|service| service.key == key);
+        if left.is_empty() {
+            return Err(EngineError::NotFound { what: format!("service {key} does not exist") }.into());
+        }
+    }
+    let mut left = left.into_iter().peekable();
+    Ok(std::iter::from_fn(move || {
+        let mut part = vec![left.next()?];
+        let mut reals = part[0].reals.len();
+        while let Some(next) = left.next_if(|next| reals + next.reals.len() <= AT_ONCE && part.len() < AT_ONCE) {
+            reals += next.reals.len();
+            part.push(next);
+        }
+        Some(part)
+    }))
+}
+
+/// JSON in parts, as they come.
+fn streamed(
+    begin: &'static str,
+    parts: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
+    end: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static,
+) -> Response {
+    let begin = stream::once(async move { Ok(begin.into()) });
+    let body = Body::from_stream(begin.chain(parts).chain(end));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unqueried(error: QueryRejection) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, error.body_text())
 }
 
 async fn connections<E: Engine>(
     State(engine): State<E>,
     filter: Result<Query<ConnectionFilter>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(filter) = filter.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let Query(filter) = filter.map_err(unqueried)?;
     if !(1..=MAX_CONNECTIONS).contains(&filter.limit) {
         let message = format!("limit {} is out of range; from 1 to {MAX_CONNECTIONS}", filter.limit);
         return Err(Failure::new(StatusCode::BAD_REQUEST, message));
     }
-    Ok(Json(engine.connections(filter).await?).into_response())
+    let found = engine.connections(filter).await?;
+    let lines = stream::unfold((Some(found), 0, 0), |(found, total, shown)| async move {
+        let mut found = found?;
+        let Some(part) = found.recv().await else {
+            let end = format!("\n],\"total\":{total},\"shown\":{shown}}}\n");
+            return Some((Ok(Bytes::from(end)), (None, total, shown)));
+        };
+        let mut lines = part.lines;
+        if shown > 0 && part.shown > 0 {
+            lines.splice(0..0, *b",\n");
+        }
+        Some((Ok(lines.into()), (Some(found), total + part.total, shown + part.shown)))
+    });
+    Ok(streamed("{\"connections\":[\n", lines, stream::empty()))
 }
 
 async fn zero<E: Engine>(State(engine): State<E>, body: Result<Bytes, BytesRejection>) -> Result<Response, Failure> {
@@ -137,7 +226,7 @@ enum Change {
 
 async fn read_change(body: Result<Bytes, BytesRejection>) -> Result<(Change, Option<u64>), Failure> {
     let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
-    // 16 MiB take a second or two, which health checks on the same thread would notice.
+    // A million reals take a second or two, which health checks on the same thread would notice.
     let read = tokio::task::spawn_blocking(move || change(&body)).await;
     read.unwrap_or_else(|error| Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
 }

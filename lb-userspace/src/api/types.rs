@@ -193,6 +193,9 @@ pub struct ServiceView {
     pub active: u64,
     /// Other connections (opening, closing, UDP).
     pub inactive: u64,
+    /// How many reals it has, whether they are listed or not.
+    #[serde(default)]
+    pub real_count: u64,
     /// The reals, in the order of the Spec.
     pub reals: Vec<RealView>,
 }
@@ -317,6 +320,18 @@ pub struct RealStatsView {
 /// Most connections a `GET /v1/connections` shows when no limit is given.
 pub const DEFAULT_CONNECTION_LIMIT: usize = 1000;
 
+/// Query of `GET /v1/services` and `GET /v1/stats`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceFilter {
+    /// Only this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// `false`: without their reals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reals: Option<bool>,
+}
+
 /// Query of `GET /v1/connections`. Everything given must match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -420,8 +435,11 @@ pub struct ZeroedView {
 pub struct PlanView {
     /// Revision the plan starts from.
     pub revision: u64,
-    /// What would change; empty when nothing would.
+    /// What would change; empty when nothing would. The first thousand.
     pub changes: Vec<ChangeView>,
+    /// Changes beyond those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
     /// What an operator should know before applying.
     pub warnings: Vec<String>,
 }
@@ -442,8 +460,11 @@ pub struct ChangeView {
 pub struct AppliedView {
     /// Revision that is applied now.
     pub revision: u64,
-    /// What changed; empty when nothing did.
+    /// What changed; empty when nothing did. The first thousand.
     pub changes: Vec<ChangeView>,
+    /// Changes beyond those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
 }
 
 /// `GET /v1/spec`

@@ -32,11 +32,11 @@ pub(super) async fn plan(client: &Client, args: FileArgs, out: &Output) -> Resul
     let request = ChangeRequest { toml: Some(text(&file)?), ..ChangeRequest::default() };
     let plan: PlanView = client.post("/v1/plan", &request).await.map_err(|error| in_file(error.into(), &file))?;
     out.show(&plan, |plan| {
-        let mut text = changes(&plan.changes);
+        let mut text = changes(&plan.changes, plan.more);
         for warning in &plan.warnings {
             text.push_str(&format!("warning: {warning}\n"));
         }
-        match plan.changes.len() {
+        match plan.changes.len() + plan.more as usize {
             0 => text.push_str(&format!("nothing to change in revision {}\n", plan.revision)),
             count => text.push_str(&format!("{} to revision {}\n", counted(count, "change"), plan.revision)),
         }
@@ -74,8 +74,8 @@ pub(super) async fn change_all(
 
 fn show_applied(applied: &AppliedView, out: &Output) -> Result<(), CliError> {
     out.show(applied, |applied| {
-        let mut text = changes(&applied.changes);
-        match applied.changes.len() {
+        let mut text = changes(&applied.changes, applied.more);
+        match applied.changes.len() + applied.more as usize {
             0 => text.push_str(&format!("nothing changed, revision {}\n", applied.revision)),
             count => text.push_str(&format!("{}, now revision {}\n", counted(count, "change"), applied.revision)),
         }
@@ -83,14 +83,18 @@ fn show_applied(applied: &AppliedView, out: &Output) -> Result<(), CliError> {
     })
 }
 
-fn changes(changes: &[ChangeView]) -> String {
+fn changes(changes: &[ChangeView], more: u64) -> String {
     if changes.is_empty() {
         return String::new();
     }
     let columns = [Column::Left("ACTION"), Column::Left("TARGET"), Column::Left("DETAIL")];
     let rows =
         changes.iter().map(|change| vec![change.action.to_string(), change.target.clone(), change.detail.clone()]);
-    table(&columns, rows)
+    let mut text = table(&columns, rows);
+    if more > 0 {
+        text.push_str(&format!("{more} more are not listed\n"));
+    }
+    text
 }
 
 /// `1 change`, `2 changes`

@@ -14,6 +14,9 @@ pub(super) async fn list(client: &Client, args: ConnListArgs, out: &Output) -> R
     let ConnListArgs { service, client: from, real, state, limit } = args;
     let filter = ConnectionFilter { service, client: from, real, state, skip: 0, limit };
     let query = serde_urlencoded::to_string(&filter).map_err(|error| CliError::Usage(error.to_string()))?;
+    if out.is_json() {
+        return out.copy(client, &format!("/v1/connections?{query}")).await;
+    }
     let page: ConnectionPage = client.get(&format!("/v1/connections?{query}")).await?;
     out.show(&page, |page| {
         let columns = [

@@ -18,7 +18,7 @@ const NAMED: usize = 3;
 
 pub(super) async fn run(client: &Client, command: DoctorCommand, out: &Output) -> Result<(), CliError> {
     let DoctorCommand::Mtu(DoctorMtuArgs { key, packet }) = command;
-    let services = service::fetch(client, ServiceListArgs { key }).await?;
+    let services = service::fetch(client, ServiceListArgs { key }, true).await?;
     let report = examine(&services, packet);
     out.show(&report, mtu_text)?;
     if report.fits { Ok(()) } else { Err(CliError::Found) }

@@ -71,7 +71,7 @@ pub(super) async fn run(client: &Client, command: RealCommand, out: &Output) -> 
 }
 
 async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<(), CliError> {
-    out.show(&service::fetch(client, args).await?, |services| {
+    out.show(&service::fetch(client, args, true).await?, |services| {
         let columns = [
             Column::Left("SERVICE"),
             Column::Left("REAL"),

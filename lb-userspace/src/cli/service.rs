@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{
         client::Client,
-        types::{ServiceView, SpecView},
+        types::{ServiceFilter, ServiceView, SpecView},
     },
     model::{
         Edit, HealthSpec, Persistence, Probe, ServiceKey, ServiceSpec, SomeTimeouts,
@@ -214,7 +214,7 @@ fn patched(mut health: HealthSpec, args: CheckArgs) -> Result<HealthSpec, CliErr
 }
 
 async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<(), CliError> {
-    out.show(&fetch(client, args).await?, |services| {
+    out.show(&fetch(client, args, out.is_json()).await?, |services| {
         let columns = [
             Column::Left("SERVICE"),
             Column::Left("SCHEDULER"),
@@ -239,7 +239,7 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
                 view.method.to_string(),
                 view.on_real_down.to_string(),
                 joined(view.helper.as_slice()),
-                view.reals.len().to_string(),
+                view.real_count.to_string(),
                 view.active.to_string(),
                 view.inactive.to_string(),
                 view.counters.connections.to_string(),
@@ -254,15 +254,14 @@ async fn list(client: &Client, args: ServiceListArgs, out: &Output) -> Result<()
 }
 
 /// The services, or the one that is named.
-pub(super) async fn fetch(client: &Client, args: ServiceListArgs) -> Result<Vec<ServiceView>, CliError> {
-    let mut services: Vec<ServiceView> = client.get("/v1/services").await?;
-    if let Some(key) = args.key {
-        services.retain(|view| view.service == key);
-        if services.is_empty() {
-            return Err(missing(&key));
-        }
-    }
-    Ok(services)
+pub(super) async fn fetch(
+    client: &Client,
+    args: ServiceListArgs,
+    with_reals: bool,
+) -> Result<Vec<ServiceView>, CliError> {
+    let filter = ServiceFilter { service: args.key, reals: (!with_reals).then_some(false) };
+    let query = serde_urlencoded::to_string(&filter).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok(client.get(&format!("/v1/services?{query}")).await?)
 }
 
 fn missing(key: &ServiceKey) -> CliError {

@@ -1,42 +1,44 @@
 //! The director as the daemon holds it: Spec, facts, tables, links. A config change's whole life is [`Director::apply`]:
 //! validate, effective, plan, room, save, ops.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_common::abi::LAYOUT_VERSION;
-use lb_common::abi::real::Capacity;
 use lb_common::abi::remembered::EXPIRATION;
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
 use lb_common::abi::tables::Table;
 use tokio::sync::{mpsc, watch};
 
+use super::change::{Companions, Steps, World};
+use super::config::ConfigFile;
+use super::counts;
 use super::held::Held;
 use super::helper::{Helper, Moment, is_handed};
 use super::rates::Statistics;
-use super::store::{Saved, Store};
+use super::store::{Saved, Store, sharing};
+use super::trim;
+use super::wants::{Wants, difference};
 use super::{DaemonError, Options};
 use crate::api::error::EngineError;
 use crate::api::types::{AppliedView, PlanView};
-use crate::dataplane::addresses::fits;
-use crate::dataplane::ageing::Ageing;
+use crate::dataplane::ageing::{Ageing, Source};
 use crate::dataplane::clock::{self, Clock};
-use crate::dataplane::connections::Sweep;
 use crate::dataplane::early::{self, EarlyFragment};
 use crate::dataplane::loader::{Loaded, Mode};
 use crate::dataplane::mapped::Mapped;
 use crate::dataplane::memory::from_pin;
 use crate::dataplane::pins::{Geometry, Pins};
+use crate::dataplane::rounds::Rounds;
 use crate::dataplane::tables::Tables;
 use crate::dataplane::{DataplaneError, cpus, objects};
-use crate::model::{HealthSpec, Probe, ServiceKey, Spec, edit, validate};
-use crate::reconcile::changes::changes;
-use crate::reconcile::effective::{Desired, Facts, LOOKED_UP, check_id, effective, targets, timeouts};
-use crate::reconcile::plan::{Op, numbers_needed, plan};
-use crate::signal::health::{self, CheckConfig, CheckId, CheckKind, Health};
-use crate::signal::neighbour::{self, NextHop, Target, WAITING};
+use crate::model::{ServiceSpec, Spec, edit, validate};
+use crate::reconcile::changes::{Changes, changes};
+use crate::reconcile::effective::timeouts;
+use crate::reconcile::scope::Scope;
+use crate::signal::health::{self, CheckId, Health};
+use crate::signal::neighbour::{self, NextHop, Target};
 
 /// Intent, facts and tables of a running director.
 pub(super) struct Director {
@@ -44,12 +46,11 @@ pub(super) struct Director {
     pub(super) tables: Tables,
     pub(super) loaded: Loaded,
     pub(super) started: Instant,
-    pub(super) sweep: Sweep,
+    rounds: Rounds,
+    ageing: Option<(Source, Arc<Ageing>)>,
     pub(super) warnings: Vec<String>,
-    /// What the tables were last brought to.
-    pub(super) desired: Desired,
-    /// Reals that the last change has brought.
-    fresh: Vec<(ServiceKey, SocketAddr)>,
+    /// Services that nobody has configured; none before the tables are brought to anything.
+    companions: Option<Companions>,
     /// The tables could not follow for want of room; the next tick tries again.
     pub(super) is_behind: bool,
     pins: Pins,
@@ -57,16 +58,20 @@ pub(super) struct Director {
     by_flag: Vec<String>,
     clock: Clock,
     store: Store,
-    config: PathBuf,
-    wanted_ways: watch::Sender<BTreeSet<Target>>,
-    wanted_checks: watch::Sender<BTreeMap<CheckId, CheckConfig>>,
-    pub(super) next_hops: watch::Receiver<BTreeMap<Target, NextHop>>,
+    config: ConfigFile,
+    /// What resolver and checks are told to watch.
+    wants: Wants,
+    pub(super) next_hops: watch::Receiver<Arc<BTreeMap<Target, NextHop>>>,
+    /// Those that the tables were brought to.
+    pub(super) next_ways: Arc<BTreeMap<Target, NextHop>>,
     pub(super) health: watch::Receiver<BTreeMap<CheckId, Health>>,
     /// Fragments that the program has handed over.
     pub(super) early: Option<mpsc::Receiver<Vec<EarlyFragment>>>,
     pub(super) held: Held,
     pub(super) helper: Helper,
     pub(super) statistics: Statistics,
+    /// Packets to and from reals at the last look of the estimators.
+    pub(super) moved: u64,
 }
 
 impl Director {
@@ -75,7 +80,7 @@ impl Director {
         options: &Options,
         store: Store,
         saved: Saved,
-        from_file: Option<Spec>,
+        (config, from_file): (ConfigFile, Option<Spec>),
     ) -> Result<Self, DaemonError> {
         let pins = Pins::new(&options.pin_dir);
         pins.prepare()?;
@@ -107,34 +112,35 @@ impl Director {
             tables.set_settings(&settings);
         }
         let helper = Helper::open(&mut warnings);
-        let (wanted_ways, ways) = watch::channel(BTreeSet::new());
-        let (wanted_checks, checks) = watch::channel(BTreeMap::new());
+        let (wants, ways, checks) = Wants::new();
         let mut director = Self {
             tables,
             loaded,
             started: Instant::now(),
-            sweep: Sweep::default(),
+            rounds: Rounds::default(),
+            ageing: None,
             warnings,
-            desired: Desired { services: BTreeMap::new(), settings, locals: Vec::new() },
-            fresh: Vec::new(),
+            companions: None,
             is_behind: false,
             pins,
             mode: options.mode,
             by_flag: options.interfaces.clone(),
             clock,
             store,
-            config: options.config.clone(),
-            wanted_ways,
-            wanted_checks,
+            config,
+            wants,
             next_hops: neighbour::spawn(ways),
+            next_ways: Arc::default(),
             health: health::spawn(checks),
             saved,
             early: Some(early),
             held: Held::default(),
             helper,
             statistics: Statistics::default(),
+            moved: 0,
         };
         let spec = from_file.unwrap_or_else(|| director.saved.spec.clone());
+        check(&spec, &Spec::default()).map_err(|error| DaemonError::other("applying the configuration", error))?;
         director.apply(spec, None).map_err(|error| DaemonError::other("applying the configuration", error))?;
         if director.interfaces(&director.saved.spec).is_empty() {
             director.warnings.push(
@@ -150,63 +156,132 @@ impl Director {
 
     /// What would change.
     pub(super) fn plan(&self, spec: &Spec) -> Result<PlanView, EngineError> {
-        check(spec)?;
-        self.prepare(spec)?;
+        check(spec, &self.saved.spec)?;
+        self.steps(spec, &Scope::between(&self.saved.spec, spec))?;
         let warnings = self.interfaces(spec).is_empty().then(|| "no interface would be served".to_owned());
-        let changes = changes(&self.saved.spec, spec);
-        Ok(PlanView { revision: self.saved.revision, changes, warnings: warnings.into_iter().collect() })
+        let Changes { listed, more } = changes(&self.saved.spec, spec);
+        Ok(PlanView { revision: self.saved.revision, changes: listed, more, warnings: warnings.into_iter().collect() })
     }
 
-    /// Makes a Spec the applied one, whole or not at all.
+    /// Makes a Spec that has been found good the applied one, whole or not at all.
     pub(super) fn apply(&mut self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        if let Some(given) = if_revision.filter(|given| *given != self.saved.revision) {
-            return Err(EngineError::StaleRevision { given, current: self.saved.revision });
-        }
-        check(&spec)?;
-        let changes = changes(&self.saved.spec, &spec);
-        let (desired, ops) = self.prepare(&spec)?;
-        let attached = self.attach(&spec)?;
-        if !changes.is_empty() || self.saved.revision == 0 {
-            // `xvs apply` of the configuration file itself: a restart must not take the file for changed.
-            let in_file = super::read_config(&self.config).ok().flatten().filter(|file| *file == spec);
-            let file = in_file.or_else(|| self.saved.file.clone());
-            let next = Saved { revision: self.saved.revision + 1, spec, file };
-            if let Err(error) = self.store.save(&next) {
-                self.detach(&attached);
-                return Err(failed(format!("the configuration could not be saved: {error}; nothing was changed")));
-            }
-            self.saved = next;
-        }
-        self.fresh = new_reals(&self.desired, &desired);
-        self.execute(desired, &ops);
-        self.detach_unnamed();
-        self.follow();
-        Ok(AppliedView { revision: self.saved.revision, changes })
+        self.change(sharing(spec, &self.saved.spec), None, if_revision)
     }
 
     /// Applies edits to the Spec that is applied now, all or none.
-    pub(super) fn edit(
-        &mut self,
-        edits: Vec<edit::Edit>,
-        if_revision: Option<u64>,
-    ) -> Result<AppliedView, EngineError> {
+    pub(super) fn edit(&mut self, edits: &[edit::Edit], if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
         let spec = self.edited(edits)?;
-        self.apply(spec, if_revision)
+        self.change(spec, Some(edits), if_revision)
     }
 
     /// The applied Spec with edits.
-    pub(super) fn edited(&self, edits: Vec<edit::Edit>) -> Result<Spec, EngineError> {
+    pub(super) fn edited(&self, edits: &[edit::Edit]) -> Result<Spec, EngineError> {
         let mut spec = self.saved.spec.clone();
         for edit in edits {
-            edit::apply(&mut spec, edit)?;
+            edit::apply(&mut spec, edit.clone())?;
         }
         Ok(spec)
     }
 
-    /// New facts: brings the tables to what they mean for the applied Spec.
-    pub(super) fn reconcile(&mut self) {
-        match self.prepare(&self.saved.spec) {
-            Ok((desired, ops)) => self.execute(desired, &ops),
+    /// A change's whole life. With `edits` these have made the Spec out of the applied one.
+    fn change(
+        &mut self,
+        spec: Spec,
+        edits: Option<&[edit::Edit]>,
+        if_revision: Option<u64>,
+    ) -> Result<AppliedView, EngineError> {
+        if let Some(given) = if_revision.filter(|given| *given != self.saved.revision) {
+            return Err(EngineError::StaleRevision { given, current: self.saved.revision });
+        }
+        if edits.is_some() {
+            check(&spec, &self.saved.spec)?;
+        }
+        let Changes { listed, more } = changes(&self.saved.spec, &spec);
+        // The first time the tables may hold anything.
+        let is_first = self.companions.is_none();
+        let scope = if is_first || self.is_behind { Scope::All } else { Scope::between(&self.saved.spec, &spec) };
+        let is_new = !listed.is_empty() || self.saved.revision == 0;
+        let mut next = Saved { revision: self.saved.revision + u64::from(is_new), spec, file: self.saved.file.clone() };
+        if is_new && edits.is_none() && self.config.says(&next.spec) {
+            // `xvs apply` of the configuration file itself: a restart must not take the file for changed.
+            next.file = Some(next.spec.clone());
+        }
+        // Ways are looked for meanwhile.
+        self.wants.follow(&self.saved.spec, &next.spec, if is_first { &Scope::All } else { &scope }, &self.next_ways);
+        let changed = self.make(next, &scope, edits, is_new);
+        match changed {
+            Ok(()) => Ok(AppliedView { revision: self.saved.revision, changes: listed, more }),
+            Err(refused) => {
+                let (error, next) = *refused;
+                self.wants.follow(&next, &self.saved.spec, &Scope::All, &self.next_ways);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes what has been found good the applied Spec. An error gives the Spec back.
+    fn make(
+        &mut self,
+        next: Saved,
+        scope: &Scope,
+        edits: Option<&[edit::Edit]>,
+        is_new: bool,
+    ) -> Result<(), Box<(EngineError, Spec)>> {
+        let is_staged = is_new && edits.is_none();
+        // The disk and the tables are looked at together: each takes a second for a million reals.
+        let (steps, staged) = if is_staged {
+            let mut store = std::mem::take(&mut self.store);
+            let (steps, staged) = std::thread::scope(|scope_of| {
+                let staging = scope_of.spawn(|| store.stage(&next));
+                let steps = self.steps(&next.spec, scope);
+                (steps, staging.join().unwrap_or_else(|_| Err(std::io::Error::other("writing it panicked"))))
+            });
+            self.store = store;
+            (steps, staged)
+        } else {
+            (self.steps(&next.spec, scope), Ok(()))
+        };
+        let ready = steps.and_then(|steps| Ok((steps, self.attach(&next.spec)?)));
+        let (steps, attached) = match ready {
+            Ok(ready) => ready,
+            Err(error) => return Err(Box::new((error, next.spec))),
+        };
+        if is_new {
+            let saved = staged.and_then(|()| match edits {
+                Some(edits) => self.store.append(&next, edits),
+                None => self.store.commit(&next),
+            });
+            if let Err(error) = saved {
+                self.detach(&attached);
+                let error = failed(format!("the configuration could not be saved: {error}; nothing was changed"));
+                return Err(Box::new((error, next.spec)));
+            }
+        }
+        let before = std::mem::replace(&mut self.saved, next);
+        // Where everything is new to the tables, so are the ways that were found meanwhile.
+        if before.spec.services.is_empty() {
+            self.await_ways(self.saved.spec.services.len());
+            self.next_ways = Arc::clone(&self.next_hops.borrow());
+        }
+        self.carry_out(steps, *scope == Scope::All);
+        self.detach_unnamed();
+        counts::follow(self, &before.spec, scope);
+        trim::after(scope.services(&self.saved.spec).len() + before.spec.services.len());
+        Ok(())
+    }
+
+    /// So many services would all be written twice, and so many rings have no room for that: the ways are waited for a little.
+    fn await_ways(&self, services: usize) {
+        let deadline = Instant::now() + WAYS;
+        while services >= MANY && Instant::now() < deadline && self.wants.awaits(&self.next_hops.borrow()) {
+            std::thread::sleep(WAYS_LOOK);
+        }
+    }
+
+    /// Brings the tables to what the facts mean for the services of `scope`.
+    fn reconcile(&mut self, scope: &Scope) {
+        match self.steps(&self.saved.spec, scope) {
+            Ok(steps) => self.carry_out(steps, *scope == Scope::All),
             Err(error) => {
                 self.is_behind = true;
                 tracing::error!("the tables could not follow: {error}");
@@ -214,80 +289,49 @@ impl Director {
         }
     }
 
-    /// What should be, for a Spec and the facts as they are.
-    fn join(&self, spec: &Spec) -> Desired {
-        let known = |service: &_, endpoint: &SocketAddr| {
-            let row = self.tables.services().get(service)?;
-            let number = *row.reals.get(endpoint)?;
-            let value = self.tables.real(number)?;
-            let weight =
-                row.pool.members.iter().find(|(member, _)| member == endpoint).map_or(0, |(_, weight)| *weight);
-            Some((value, Capacity { weight, ..self.tables.capacity(number) }))
-        };
-        let facts = Facts { next_hops: &self.next_hops.borrow(), health: &self.health.borrow(), known: &known };
-        effective(spec, &facts, &self.tables.settings())
+    /// New ways to reals.
+    pub(super) fn ways_changed(&mut self) {
+        let before = std::mem::replace(&mut self.next_ways, Arc::clone(&self.next_hops.borrow()));
+        let changed = difference(&before, &self.next_ways);
+        self.reconcile(&Scope::of_ways(&self.saved.spec, &changed));
+    }
+
+    /// New results of checks.
+    pub(super) fn checks_changed(&mut self) {
+        self.reconcile(&Scope::of_checks(&self.saved.spec));
+    }
+
+    fn steps(&self, spec: &Spec, scope: &Scope) -> Result<Steps, EngineError> {
+        let world = World { spec, next_hops: &self.next_ways, health: &self.health.borrow() };
+        world.steps(&self.tables, scope, self.companions.as_ref().unwrap_or(&Companions::new()))
+    }
+
+    fn carry_out(&mut self, steps: Steps, is_all: bool) {
+        self.companions = Some(steps.companions.clone());
+        let world = World { spec: &self.saved.spec, next_hops: &self.next_ways, health: &self.health.borrow() };
+        let is_done = world.carry_out(&mut self.tables, steps);
+        // What had no room before is tried again with everything.
+        self.is_behind = !is_done || (self.is_behind && !is_all);
     }
 
     /// How long connections are kept, by the applied Spec.
-    pub(super) fn ageing(&self) -> Ageing {
-        Ageing::of(&self.tables, timeouts(&self.saved.spec.director, &self.tables.settings()))
+    pub(super) fn ageing(&mut self) -> Arc<Ageing> {
+        let director = timeouts(&self.saved.spec.director, &self.tables.settings());
+        let source = Ageing::source(&self.tables, director);
+        match &self.ageing {
+            Some((known, ageing)) if *known == source => Arc::clone(ageing),
+            _ => {
+                let ageing = Arc::new(Ageing::of(&self.tables, director));
+                self.ageing = Some((source, Arc::clone(&ageing)));
+                ageing
+            }
+        }
     }
 
     /// Reals that the last change brought wait for their neighbours' answers. Packets that come before these would be refused; the
     /// kernel's IPVS has the kernel queue them.
     pub(super) fn awaits_neighbours(&self) -> bool {
-        self.fresh.iter().any(|(service, endpoint)| {
-            let real = self.desired.services.get(service).and_then(|service| service.reals.get(endpoint));
-            let reason = real.and_then(|real| real.reason.as_deref());
-            reason.is_some_and(|reason| reason.starts_with(WAITING) || reason == LOOKED_UP)
-        })
-    }
-
-    /// What should be and the steps to it, with room for all of them.
-    fn prepare(&self, spec: &Spec) -> Result<(Desired, Vec<Op>), EngineError> {
-        let desired = self.join(spec);
-        let ops = plan(&desired, &self.tables);
-        let (needed, room) = (numbers_needed(&ops, &self.tables), self.tables.room());
-        if needed.0 > room.0 || needed.1 > room.1 {
-            return Err(EngineError::Conflict {
-                what: format!(
-                    "the tables have room for {} more reals and {} more services, this needs {} and {}; start the daemon with a larger --reals",
-                    room.0, room.1, needed.0, needed.1
-                ),
-            });
-        }
-        let pools = ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
-        self.tables.has_room(pools).map_err(|what| EngineError::Conflict { what })?;
-        let addresses = desired.services.values().flat_map(|service| &service.pool.addresses);
-        fits(&addresses).map_err(|what| EngineError::Conflict { what })?;
-        Ok((desired, ops))
-    }
-
-    fn execute(&mut self, desired: Desired, ops: &[Op]) {
-        for op in ops {
-            tracing::debug!(%op, "step");
-        }
-        let done = crate::reconcile::apply(&mut self.tables, ops);
-        self.is_behind = done.is_err();
-        if let Err(error) = done {
-            // Places that were left a moment ago rest until the next second.
-            tracing::warn!("the tables follow in a second: {error}");
-        }
-        self.desired = desired;
-    }
-
-    /// Tells resolver and checks what the applied Spec needs.
-    fn follow(&self) {
-        let spec = &self.saved.spec;
-        self.wanted_ways.send_replace(targets(spec).collect());
-        let checks = spec.services.iter().flat_map(|service| {
-            let health = service.health.as_ref();
-            service
-                .reals
-                .iter()
-                .filter_map(move |real| Some((check_id(service, real), check_config(health?, real.endpoint()))))
-        });
-        self.wanted_checks.send_replace(checks.collect());
+        self.wants.awaits(&self.next_ways)
     }
 
     fn interfaces(&self, spec: &Spec) -> Vec<String> {
@@ -345,7 +389,8 @@ impl Director {
         let settings = self.tables.settings();
         match self.clock.tick(settings.tick_shift) {
             Ok(tick) => {
-                self.sweep = self.tables.sweep(tick, &self.ageing());
+                let ageing = self.ageing();
+                self.tables.sweep_due(&mut self.rounds, tick, &ageing);
                 if tick % FORGETTING == 0 {
                     let day = clock::ticks(EXPIRATION, settings.jiffies_per_second, settings.tick_shift);
                     self.tables.forget_destinations(tick, day);
@@ -354,12 +399,15 @@ impl Director {
             }
             Err(error) => tracing::error!("no clock, nothing expires: {error}"),
         }
-        let desired = &self.desired.services;
+        let (spec, companions) = (&self.saved.spec, self.companions.as_ref());
+        // Asked for the few reals only that no pool has.
         self.tables.settle(|service, endpoint| {
-            desired.get(service).is_some_and(|service| service.reals.contains_key(endpoint))
+            let is_real = |service: &ServiceSpec| service.reals.iter().any(|real| real.endpoint() == *endpoint);
+            spec.service(service).is_some_and(is_real)
+                || companions.and_then(|all| all.get(service)).is_some_and(|reals| reals.contains(endpoint))
         });
         if self.is_behind {
-            self.reconcile();
+            self.reconcile(&Scope::All);
         }
     }
 
@@ -409,18 +457,13 @@ impl Director {
     }
 }
 
+/// Services that are many, how long their ways are waited for, and how often that is looked at.
+const MANY: usize = 100;
+const WAYS: Duration = Duration::from_millis(500);
+const WAYS_LOOK: Duration = Duration::from_millis(2);
+
 /// How often [`Director::tick`] runs.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-
-/// Reals of a new state that an old one does not have.
-fn new_reals(old: &Desired, new: &Desired) -> Vec<(ServiceKey, SocketAddr)> {
-    let is_known = |service: &ServiceKey, endpoint: &SocketAddr| {
-        old.services.get(service).is_some_and(|service| service.reals.contains_key(endpoint))
-    };
-    let all =
-        new.services.iter().flat_map(|(key, service)| service.reals.keys().map(move |endpoint| (*key, *endpoint)));
-    all.filter(|(service, endpoint)| !is_known(service, endpoint)).collect()
-}
 
 /// Ticks from one look at the remembered destinations to the next: IPVS's are a minute apart.
 const FORGETTING: u32 = 64;
@@ -429,26 +472,9 @@ fn failed(cause: String) -> EngineError {
     EngineError::Failed { cause }
 }
 
-fn check(spec: &Spec) -> Result<(), EngineError> {
-    let problems = validate::validate(spec);
+fn check(spec: &Spec, applied: &Spec) -> Result<(), EngineError> {
+    let problems = validate::validate_change(spec, applied);
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Refused { problems }) }
-}
-
-fn check_config(health: &HealthSpec, endpoint: SocketAddr) -> CheckConfig {
-    let kind = match &health.probe {
-        Probe::Tcp => CheckKind::Tcp,
-        Probe::Http { path, host, status } => {
-            CheckKind::Http { path: path.clone(), host: host.clone(), status: status.clone() }
-        }
-    };
-    CheckConfig {
-        target: SocketAddr::new(endpoint.ip(), health.port.unwrap_or(endpoint.port())),
-        kind,
-        interval: Duration::from_millis(health.interval_ms),
-        timeout: Duration::from_millis(health.timeout_ms),
-        rise: health.rise,
-        fall: health.fall,
-    }
 }
 
 /// Settings of tables that are about to be made.

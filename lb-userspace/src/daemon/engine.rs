@@ -1,22 +1,22 @@
 //! The director's task and the handle that the API holds: requests queue up and are answered one by one, so no change meets another
 //! half-way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::counts;
 use super::director::{Director, TICK};
 use super::held::LOOK;
+use super::listing::Listing;
 use super::rates;
 use super::views;
-use crate::api::engine::Engine;
+use crate::api::engine::{ConnectionPart, Engine};
 use crate::api::error::EngineError;
-use crate::api::types::{
-    AppliedView, ConnectionFilter, ConnectionPage, PlanView, ServiceView, StatsView, StatusView, ZeroedView,
-};
-use crate::model::{Edit, ServiceKey, Spec};
+use crate::api::types::{AppliedView, ConnectionFilter, PlanView, ServiceView, StatsView, StatusView, ZeroedView};
+use crate::model::{Edit, ServiceKey, ServiceSpec, Spec};
 
 /// Something to do with the director.
 type Job = Box<dyn FnOnce(&mut Director) + Send>;
@@ -44,7 +44,6 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut estimates = interval(rates::PERIOD);
     estimates.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    counts::follow(&mut director);
     // Without a sender it never gives anything: the daemon goes on without.
     let mut early = director.early.take().unwrap_or_else(|| mpsc::channel(1).1);
     loop {
@@ -53,8 +52,8 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
                 Some(job) => job(&mut director),
                 None => return,
             },
-            Ok(()) = next_hops.changed() => director.reconcile(),
-            Ok(()) = health.changed() => director.reconcile(),
+            Ok(()) = next_hops.changed() => director.ways_changed(),
+            Ok(()) = health.changed() => director.checks_changed(),
             _ = ticks.tick() => director.tick(),
             _ = estimates.tick() => counts::estimate(&mut director),
             Some(frames) = early.recv() => director.take(frames),
@@ -93,7 +92,8 @@ impl Handle {
     /// Returns when the reals that were just added can take packets, so that whoever added them may send some, or after a while.
     async fn settled(&self) {
         let deadline = Instant::now() + NEIGHBOURS;
-        while Instant::now() < deadline && self.ask(|director| director.awaits_neighbours()).await == Some(true) {
+        let awaits = || timeout_at(deadline, self.ask(|director| director.awaits_neighbours()));
+        while matches!(awaits().await, Ok(Some(true))) {
             sleep(NEIGHBOURS_LOOK).await;
         }
     }
@@ -108,16 +108,33 @@ impl Engine for Handle {
         self.ask(|director| (director.saved.revision, director.saved.spec.clone())).await.unwrap_or_default()
     }
 
-    async fn services(&self) -> Vec<ServiceView> {
-        self.ask(|director| views::services(director)).await.unwrap_or_default()
+    async fn services(&self, of: Vec<Arc<ServiceSpec>>) -> Vec<ServiceView> {
+        self.ask(move |director| views::services(director, &of)).await.unwrap_or_default()
     }
 
-    async fn stats(&self) -> StatsView {
-        self.ask(|director| views::stats(director)).await.unwrap_or_default()
+    async fn stats(&self, of: Vec<Arc<ServiceSpec>>) -> StatsView {
+        self.ask(move |director| views::stats(director, &of)).await.unwrap_or_default()
     }
 
-    async fn connections(&self, filter: ConnectionFilter) -> Result<ConnectionPage, EngineError> {
-        self.try_ask(move |director| views::connections(director, &filter)).await
+    async fn connections(&self, filter: ConnectionFilter) -> Result<mpsc::Receiver<ConnectionPart>, EngineError> {
+        let mut listing = self.try_ask(move |director| Listing::new(director, filter)).await?;
+        let (parts, receiver) = mpsc::channel(2);
+        let handle = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let asked = handle.ask(move |director| {
+                    let part = listing.part(director);
+                    (part, listing)
+                });
+                let Some((Some(part), rest)) = asked.await else { return };
+                listing = rest;
+                // Nobody reads any more: nobody asks for the rest.
+                if (part.total > 0 && parts.send(part).await.is_err()) || parts.is_closed() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
     }
 
     async fn zero(&self, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
@@ -129,21 +146,17 @@ impl Engine for Handle {
     }
 
     async fn plan_edits(&self, edits: Vec<Edit>) -> Result<PlanView, EngineError> {
-        self.try_ask(move |director| director.plan(&director.edited(edits)?)).await
+        self.try_ask(move |director| director.plan(&director.edited(&edits)?)).await
     }
 
     async fn apply(&self, spec: Spec, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        let job =
-            move |director: &mut Director| counts::followed(director, |director| director.apply(spec, if_revision));
-        let applied = self.try_ask(job).await?;
+        let applied = self.try_ask(move |director| director.apply(spec, if_revision)).await?;
         self.settled().await;
         Ok(applied)
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {
-        let job =
-            move |director: &mut Director| counts::followed(director, |director| director.edit(edits, if_revision));
-        let applied = self.try_ask(job).await?;
+        let applied = self.try_ask(move |director| director.edit(&edits, if_revision)).await?;
         self.settled().await;
         Ok(applied)
     }

@@ -2,18 +2,24 @@
 //!
 //! Nothing it does at start or stop touches traffic: maps and links are pinned, and a signal ends the process, not the balancing.
 
+mod change;
+mod config;
 mod counts;
 mod director;
 mod engine;
 mod held;
 mod helper;
+mod journal;
+mod listing;
 mod rates;
 mod store;
+mod trim;
 mod views;
+mod wants;
 
 use std::future::Future;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,9 +29,10 @@ use crate::api::server;
 use crate::api::socket::{Socket, SocketError};
 use crate::dataplane::DataplaneError;
 use crate::dataplane::loader::Mode;
-use crate::model::{Problem, Spec, parse, validate};
+use crate::model::{Problem, Spec};
+use config::ConfigFile;
 use director::Director;
-use store::{Saved, Store};
+use store::{Saved, Store, sharing};
 
 /// What the daemon is started with.
 #[derive(Debug, Clone)]
@@ -106,8 +113,8 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 async fn serve(options: Options) -> Result<(), DaemonError> {
     // The lock first: whoever holds it owns pins and state.
     let socket = Socket::bind(&options.socket)?;
-    let store = Store::new(&options.state_dir);
-    let (saved, from_file) = initial(&options, &store)?;
+    let mut store = Store::new(&options.state_dir);
+    let (saved, from_file) = initial(&options, &mut store)?;
     let director = Director::start(&options, store, saved, from_file)?;
     let stop = stop_signal()?;
     let (engine, work) = engine::start(director);
@@ -122,33 +129,23 @@ async fn serve(options: Options) -> Result<(), DaemonError> {
 
 /// The Spec to begin with: the one applied last, unless the configuration file says something else than it did then. The file wins in
 /// that case, as an administrator who edits it and restarts expects; changes by command that are not in it are lost with a warning.
-fn initial(options: &Options, store: &Store) -> Result<(Saved, Option<Spec>), DaemonError> {
+fn initial(options: &Options, store: &mut Store) -> Result<(Saved, (ConfigFile, Option<Spec>)), DaemonError> {
     let mut saved = store.load()?;
-    let Some(file) = read_config(&options.config)? else { return Ok((saved, None)) };
+    let mut config = ConfigFile::new(&options.config);
+    let Some(file) = config.read()? else { return Ok((saved, (config, None))) };
+    let file = sharing(file, &saved.spec);
     let has_changed = saved.file.as_ref() != Some(&file);
-    saved.file = Some(file.clone());
     if !has_changed || saved.spec == file {
-        return Ok((saved, None));
-    }
-    if saved.revision > 0 {
-        tracing::warn!(file = %options.config.display(), "has changed; it replaces what was applied");
-    }
-    Ok((saved, Some(file)))
-}
-
-/// What the configuration file says; None when the usual one is not there.
-fn read_config(path: &Path) -> Result<Option<Spec>, DaemonError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_CONFIG) => {
-            return Ok(None);
+        if has_changed {
+            saved.file = Some(file);
         }
-        Err(error) => return Err(DaemonError::other(path.display().to_string(), error)),
-    };
-    let problems = |problems| DaemonError::Config { file: path.to_owned(), problems };
-    let spec = parse::parse(&bytes).map_err(problems)?;
-    let found = validate::validate(&spec);
-    if found.is_empty() { Ok(Some(spec)) } else { Err(problems(found)) }
+        return Ok((saved, (config, None)));
+    }
+    saved.file = Some(file.clone());
+    if saved.revision > 0 {
+        tracing::warn!(file = %config.path().display(), "has changed; it replaces what was applied");
+    }
+    Ok((saved, (config, Some(file))))
 }
 
 /// The configuration that is read when no other is named; it need not exist.

@@ -16,7 +16,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(2);
 /// A service, or one of its reals.
 pub(super) type Place = (ServiceKey, Option<SocketAddr>);
 
-/// Zero-points and estimators of all services and reals.
+/// Zero-points and estimators of the services and reals that have counted anything: what has not needs none.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
     places: BTreeMap<Place, Estimator>,
@@ -25,13 +25,26 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
-    /// The services and reals there are now, with their counters: new ones begin at 0, and what is gone is forgotten.
-    pub(super) fn follow(&mut self, now: impl IntoIterator<Item = (Place, Counters)>) {
-        let mut before = std::mem::take(&mut self.places);
+    /// Somebody has been told to be counted.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Services and reals that are there now, with their counters, of those that `gone` names and new ones: new ones begin at 0, and what is
+    /// gone is forgotten.
+    pub(super) fn follow(
+        &mut self,
+        gone: impl IntoIterator<Item = Place>,
+        now: impl IntoIterator<Item = (Place, Counters)>,
+    ) {
+        // What was there before, and whether it has an estimator.
+        let mut before: BTreeMap<Place, Option<Estimator>> =
+            gone.into_iter().map(|place| (place, self.places.remove(&place))).collect();
         for (place, counters) in now {
             let zero = if self.has_begun { counters } else { Counters::default() };
-            let estimator = before.remove(&place).unwrap_or(Estimator { zero, last: counters, ..Estimator::default() });
-            self.places.insert(place, estimator);
+            let new = Estimator { zero, last: counters, ..Estimator::default() };
+            let estimator = before.remove(&place).map_or(Some(new), |known| known);
+            self.places.extend(estimator.filter(Estimator::says_something).map(|estimator| (place, estimator)));
         }
         self.has_begun = true;
     }
@@ -39,9 +52,22 @@ impl Statistics {
     /// A look at the counters, every [`PERIOD`].
     pub(super) fn estimate(&mut self, now: impl IntoIterator<Item = (Place, Counters)>) {
         for (place, counters) in now {
-            if let Some(estimator) = self.places.get_mut(&place) {
-                estimator.estimate(&counters);
+            match self.places.get_mut(&place) {
+                Some(estimator) => estimator.estimate(&counters),
+                None if counters != Counters::default() => {
+                    let mut estimator = Estimator::default();
+                    estimator.estimate(&counters);
+                    self.places.insert(place, estimator);
+                }
+                None => {}
             }
+        }
+    }
+
+    /// A look at counters that nothing has been added to.
+    pub(super) fn estimate_calm(&mut self) {
+        for estimator in self.places.values_mut().filter(|estimator| estimator.average != Counters::default()) {
+            estimator.estimate(&Counters { ..estimator.last });
         }
     }
 
@@ -49,7 +75,8 @@ impl Statistics {
     pub(super) fn zero(&mut self, service: Option<&ServiceKey>, now: impl IntoIterator<Item = (Place, Counters)>) {
         for (place, counters) in now {
             if service.is_none_or(|service| *service == place.0) {
-                self.places.insert(place, Estimator { zero: counters, last: counters, ..Estimator::default() });
+                let estimator = Estimator { zero: counters, last: counters, ..Estimator::default() };
+                self.places.insert(place, estimator);
             }
         }
     }
@@ -77,6 +104,10 @@ const COUNT_SCALE: u32 = 10;
 const BYTE_SCALE: u32 = 5;
 
 impl Estimator {
+    fn says_something(&self) -> bool {
+        [self.zero, self.last, self.average].iter().any(|counters| *counters != Counters::default())
+    }
+
     /// ip_vs_est.c: the average goes a quarter of the way to the rate of the last two seconds; so one bit less than the scale.
     fn estimate(&mut self, now: &Counters) {
         let new = each(now, &self.last, u64::saturating_sub);
@@ -135,7 +166,7 @@ mod tests {
     #[test]
     fn an_average_goes_a_quarter_of_the_way() {
         let mut statistics = Statistics::default();
-        statistics.follow([(place(80), counters(0))]);
+        statistics.follow([], [(place(80), counters(0))]);
         let mut seen = Vec::new();
         for look in 1..=20 {
             statistics.estimate([(place(80), counters(200 * look))]);
@@ -155,7 +186,7 @@ mod tests {
     #[test]
     fn counters_begin_anew_where_they_are_told_to() {
         let mut statistics = Statistics::default();
-        statistics.follow([(place(80), counters(5)), (place(81), counters(7))]);
+        statistics.follow([], [(place(80), counters(5)), (place(81), counters(7))]);
         assert_eq!(statistics.shown(&place(80), &counters(6)), counters(6), "from before the daemon");
         statistics.zero(Some(&place(80).0), [(place(80), counters(10)), (place(81), counters(10))]);
         assert_eq!(statistics.shown(&place(80), &counters(12)), counters(2));
@@ -163,8 +194,8 @@ mod tests {
         statistics.zero(None, [(place(80), counters(12)), (place(81), counters(12))]);
         assert_eq!(statistics.shown(&place(81), &counters(12)), counters(0));
         // Removed and added again: its row may still count for connections of the time before.
-        statistics.follow([(place(80), counters(13))]);
-        statistics.follow([(place(80), counters(14)), (place(81), counters(20))]);
+        statistics.follow([place(80), place(81)], [(place(80), counters(13))]);
+        statistics.follow([place(80)], [(place(80), counters(14)), (place(81), counters(20))]);
         assert_eq!(statistics.shown(&place(80), &counters(14)), counters(2), "the zero-point stays");
         assert_eq!(statistics.shown(&place(81), &counters(21)), counters(1));
         // The tables were made anew under it: not below 0.

@@ -1,25 +1,25 @@
 //! What the API shows: Spec, facts and tables joined into the shapes of `api::types`. Changes nothing.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
-use lb_common::abi::connection::{STATE_NAMES, State};
 use lb_common::abi::real::method;
 use lb_common::abi::verdict::Action;
 
+use super::change::{World, known};
 use super::director::Director;
-use crate::api::error::EngineError;
 use crate::api::types::{
-    ConnectionCounts, ConnectionFilter, ConnectionPage, ConnectionView, Counters, EarlyFragmentsView, InterfaceView,
-    RealCounts, RealState, RealStatsView, RealView, ServiceStatsView, ServiceView, StatsView, StatusView,
-    VerdictAction, VerdictView, XdpMode,
+    ConnectionCounts, Counters, EarlyFragmentsView, InterfaceView, RealCounts, RealState, RealStatsView, RealView,
+    ServiceStatsView, ServiceView, StatsView, StatusView, VerdictAction, VerdictView, XdpMode,
 };
-use crate::dataplane::clock;
 use crate::dataplane::counters::Sum;
-use crate::dataplane::tables::{ServiceRow, endpoint};
+use crate::dataplane::tables::ServiceRow;
 use crate::model::spec::DEFAULT_TUNNEL_PORT;
-use crate::model::{Method, Protocol};
+use crate::model::{Method, ServiceSpec};
 use crate::reconcile::rewrite::{clamps_mss, growth, has_checksum};
+
+/// Warnings that are told.
+const MOST_WARNINGS: usize = 1000;
 
 /// The daemon's state.
 pub(super) fn status(director: &Director) -> StatusView {
@@ -30,8 +30,11 @@ pub(super) fn status(director: &Director) -> StatusView {
             "the tables do not hold what is applied yet, for want of room; it is tried again every second".to_owned(),
         );
     }
-    for service in with_templates(director, &BTreeMap::new()) {
-        for real in &service.reals {
+    let health = director.health.borrow();
+    let world = World { spec: &director.saved.spec, next_hops: &director.next_ways, health: &health };
+    let join = world.join(&director.tables);
+    for service in &director.saved.spec.services {
+        for (endpoint, real) in join.reals(service, &known(&director.tables, service)) {
             reals.total += 1;
             match real.state {
                 RealState::Up => reals.up += 1,
@@ -39,17 +42,13 @@ pub(super) fn status(director: &Director) -> StatusView {
                 RealState::Unresolved => reals.unresolved += 1,
                 RealState::Drained => reals.drained += 1,
             }
-            if matches!(real.state, RealState::Down | RealState::Unresolved) {
-                let endpoint = SocketAddr::new(real.address, real.port);
-                warnings.push(format!(
-                    "real {endpoint} of {} is {}: {}",
-                    service.service,
-                    real.state,
-                    real.reason.as_deref().unwrap_or("no reason known")
-                ));
+            if matches!(real.state, RealState::Down | RealState::Unresolved) && warnings.len() < MOST_WARNINGS {
+                let reason = real.reason.as_deref().unwrap_or("no reason known");
+                warnings.push(format!("real {endpoint} of {} is {}: {reason}", service.key, real.state));
             }
         }
     }
+    let (used_v4, used_v6) = director.tables.used();
     let (capacity_v4, capacity_v6) = director.tables.places();
     let interfaces = director.loaded.links().iter().map(|(name, link)| InterfaceView {
         name: name.clone(),
@@ -66,12 +65,7 @@ pub(super) fn status(director: &Director) -> StatusView {
         interfaces: interfaces.collect(),
         services: director.saved.spec.services.len() as u64,
         reals,
-        connections: ConnectionCounts {
-            used_v4: director.sweep.used_v4,
-            capacity_v4,
-            used_v6: director.sweep.used_v6,
-            capacity_v6,
-        },
+        connections: ConnectionCounts { used_v4, capacity_v4, used_v6, capacity_v6 },
         warnings,
     }
 }
@@ -91,30 +85,33 @@ pub(super) fn stopping() -> StatusView {
     }
 }
 
-/// Every service with its reals, in the Spec's order.
-pub(super) fn services(director: &Director) -> Vec<ServiceView> {
-    with_templates(director, &templates(director))
+/// These services with their reals.
+pub(super) fn services(director: &Director, of: &[Arc<ServiceSpec>]) -> Vec<ServiceView> {
+    with_templates(director, of, &templates(director, of))
 }
 
 /// Persistence templates by the number of their real. The whole table is walked for it, so only when a service has some.
-fn templates(director: &Director) -> BTreeMap<u32, u64> {
-    if director.saved.spec.services.iter().any(|service| service.persistence.is_some()) {
+fn templates(director: &Director, of: &[Arc<ServiceSpec>]) -> BTreeMap<u32, u64> {
+    if of.iter().any(|service| service.persistence.is_some()) {
         return director.tables.template_counts();
     }
     BTreeMap::new()
 }
 
-fn with_templates(director: &Director, templates: &BTreeMap<u32, u64>) -> Vec<ServiceView> {
+fn with_templates(director: &Director, of: &[Arc<ServiceSpec>], templates: &BTreeMap<u32, u64>) -> Vec<ServiceView> {
     let spec = &director.saved.spec;
     let statistics = &director.statistics;
-    let mut views = Vec::with_capacity(spec.services.len());
-    for service in &spec.services {
+    let mut views = Vec::with_capacity(of.len());
+    let health = director.health.borrow();
+    let world = World { spec, next_hops: &director.next_ways, health: &health };
+    let join = world.join(&director.tables);
+    for service in of {
         let row = director.tables.services().get(&service.key);
-        let wanted = director.desired.services.get(&service.key);
+        let wanted = join.service(service, &known(&director.tables, service));
         let mut reals = Vec::with_capacity(service.reals.len());
         for real in &service.reals {
             let number = row.and_then(|row| row.reals.get(&real.endpoint())).copied();
-            let state = wanted.and_then(|wanted| wanted.reals.get(&real.endpoint()));
+            let state = wanted.reals.get(&real.endpoint());
             let load = number.map_or_else(Default::default, |number| director.tables.load(number));
             let value = state.map(|state| state.value).unwrap_or_default();
             let place = (service.key, Some(real.endpoint()));
@@ -161,14 +158,15 @@ fn with_templates(director: &Director, templates: &BTreeMap<u32, u64>) -> Vec<Se
             rates: statistics.rates(&(service.key, None)),
             active: reals.iter().map(|real| real.active).sum(),
             inactive: reals.iter().map(|real| real.inactive).sum(),
+            real_count: reals.len() as u64,
             reals,
         });
     }
     views
 }
 
-/// Every counter.
-pub(super) fn stats(director: &Director) -> StatsView {
+/// Counters of the director as a whole, and of these services.
+pub(super) fn stats(director: &Director, of: &[Arc<ServiceSpec>]) -> StatsView {
     let verdicts = director.tables.verdicts().into_iter().map(|(verdict, packets)| VerdictView {
         name: verdict.name().to_owned(),
         action: match verdict.action() {
@@ -180,7 +178,7 @@ pub(super) fn stats(director: &Director) -> StatsView {
         description: verdict.description().to_owned(),
         packets,
     });
-    let services = director.saved.spec.services.iter().map(|service| {
+    let services = of.iter().map(|service| {
         let row = director.tables.services().get(&service.key);
         let shown = |real, counters| director.statistics.shown(&(service.key, real), &counters);
         let reals = service.reals.iter().map(|real| {
@@ -210,66 +208,4 @@ pub(super) fn service_counters(director: &Director, row: Option<&ServiceRow>) ->
 fn counters(sum: Sum) -> Counters {
     let Sum { connections, packets, bytes, reply_packets, reply_bytes } = sum;
     Counters { connections, packets, bytes, reply_packets, reply_bytes }
-}
-
-/// The connections that match. Those of reals that were removed are shown too, as they still lead there.
-pub(super) fn connections(director: &mut Director, filter: &ConnectionFilter) -> Result<ConnectionPage, EngineError> {
-    let state = filter.state.as_deref().map(known_state).transpose()?;
-    if let Some(service) = filter.service.as_ref().filter(|service| !director.tables.services().contains_key(service)) {
-        return Err(EngineError::NotFound { what: format!("service {service} does not exist") });
-    }
-    let (now, settings) = director.now().map_err(|e| EngineError::Failed { cause: e.to_string() })?;
-    let services = director.tables.numbers();
-    let ageing = director.ageing();
-    let assured = director.tables.assured(&ageing);
-    let seconds = |ticks| clock::seconds(ticks, settings.jiffies_per_second, settings.tick_shift);
-    let mut page = ConnectionPage::default();
-    let tables = &director.tables;
-    tables.each_connection(|connection| {
-        let meta = connection.meta;
-        let Some(service) = services.get(&meta.service()) else { return };
-        let Some(real) = tables.real(meta.real()).as_ref().and_then(endpoint) else { return };
-        let matches = filter.service.as_ref().is_none_or(|wanted| wanted == service)
-            && filter.client.is_none_or(|client| client == connection.client.ip())
-            && filter.real.is_none_or(|wanted| wanted == real.ip())
-            && state.is_none_or(|state| state == meta.state());
-        if !matches {
-            return;
-        }
-        page.total += 1;
-        if page.total <= filter.skip || page.connections.len() >= filter.limit {
-            return;
-        }
-        let timeout = ageing.timeout(meta);
-        let (address, protocol) = match connection.virtual_ {
-            Some((address, number)) => (address, Protocol::of_number(number).unwrap_or(service.protocol)),
-            None => (service.address, service.protocol),
-        };
-        page.connections.push(ConnectionView {
-            protocol,
-            client: connection.client,
-            virtual_: SocketAddr::new(address, connection.port),
-            // A service of any port leads to the same port at the real.
-            real: SocketAddr::new(real.ip(), if real.port() == 0 { connection.port } else { real.port() }),
-            state: assured.state(&connection).name().to_owned(),
-            idle_seconds: seconds(meta.idle(now)),
-            expires_seconds: seconds(timeout.saturating_sub(meta.idle(now))),
-        });
-    });
-    page.shown = page.connections.len() as u64;
-    Ok(page)
-}
-
-fn known_state(word: &str) -> Result<State, EngineError> {
-    let position = STATE_NAMES.iter().position(|name| name.eq_ignore_ascii_case(word) && *name != "?");
-    let known = || {
-        STATE_NAMES
-            .iter()
-            .filter(|name| **name != "?" && **name != "NONE" && **name != "BUSY")
-            .copied()
-            .collect::<Vec<_>>()
-    };
-    position.map(|position| State::from_bits(position as u8)).ok_or_else(|| EngineError::NotFound {
-        what: format!("state {word} does not exist; one of {}", known().join(", ")),
-    })
 }

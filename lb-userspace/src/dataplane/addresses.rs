@@ -6,6 +6,7 @@
 //!
 //! A block of addresses or ports stands under its first ones and a tag that says how large it is ([`lb_common::abi::shape`]).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,12 @@ use crate::model::mark::width;
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
     placed: BTreeMap<Address, Target>,
+    /// Addresses by the VIP mark that they need.
+    marked: BTreeMap<Address, u32>,
+    /// Addresses that no plain lookup finds, by family (true is IPv4) and shape: those of blocks, and those of any port.
+    shapes: BTreeMap<(bool, Shape), u32>,
+    /// Addresses of any port, and of blocks.
+    inexact: [u32; 2],
 }
 
 /// A block of addresses and ports that leads to one service.
@@ -200,7 +207,39 @@ impl Addresses {
 
     fn adopt_one(&mut self, address: Address, target: Target) {
         if target.is_some() {
-            self.placed.insert(address, target);
+            self.place(address, target);
+        }
+    }
+
+    fn place(&mut self, address: Address, target: Target) {
+        if self.placed.insert(address, target).is_none() {
+            self.count(&address, 1);
+        }
+    }
+
+    /// What is asked of all addresses is kept, or each change of one would ask all.
+    fn count(&mut self, address: &Address, by: i32) {
+        fn add<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, by: i32) {
+            match counts.entry(key) {
+                Entry::Occupied(mut entry) => {
+                    *entry.get_mut() = entry.get().saturating_add_signed(by);
+                    if *entry.get() == 0 {
+                        entry.remove();
+                    }
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(by.unsigned_abs());
+                }
+            }
+        }
+        if address.is_mark() {
+            return;
+        }
+        add(&mut self.marked, address.mark(), by);
+        if !address.is_plain() || address.port_bits == 0 {
+            add(&mut self.shapes, (address.ip.is_ipv4(), address.shape()), by);
+            let kind = &mut self.inexact[usize::from(!address.is_plain())];
+            *kind = kind.saturating_add_signed(by);
         }
     }
 
@@ -224,7 +263,7 @@ impl Addresses {
             let is_set = target(way).load(Ordering::Relaxed) != 0;
             if is_set && holds(way, &key) {
                 target(way).store(new.0, Ordering::Release);
-                self.placed.insert(address, new);
+                self.place(address, new);
                 return Ok(());
             }
             if !is_set && free.is_none() {
@@ -241,7 +280,7 @@ impl Addresses {
             stored.store(*word, Ordering::Release);
         }
         target(way).store(new.0, Ordering::Release);
-        self.placed.insert(address, new);
+        self.place(address, new);
         Ok(())
     }
 
@@ -254,7 +293,7 @@ impl Addresses {
         let table = table_of(v4, v6, address.ip);
         self.clear(table, *address);
         let mark = address.mark();
-        if !self.placed.keys().any(|other| !other.is_mark() && other.mark() == mark) {
+        if !self.marked.contains_key(&mark) {
             self.clear(table, mark);
         }
     }
@@ -264,12 +303,27 @@ impl Addresses {
         for way in ways(table, &key).filter(|way| holds(way, &key)) {
             target(way).store(0, Ordering::Release);
         }
-        self.placed.remove(&address);
+        if self.placed.remove(&address).is_some() {
+            self.count(&address, -1);
+        }
+    }
+
+    /// Where packets to an address are led now.
+    pub(crate) fn led_to(v4: &Mapped, v6: &Mapped, address: &Address) -> Option<Target> {
+        let key = words(address);
+        let mut targets = ways(table_of(v4, v6, address.ip), &key)
+            .filter(|way| holds(way, &key))
+            .map(|way| Target(target(way).load(Ordering::Acquire)));
+        targets.find(|target| target.is_some())
     }
 
     /// [`inexact`], as what stands in the tables needs it.
     pub(crate) fn inexact(&self) -> u64 {
-        inexact_of(self.placed.keys())
+        let [any_port, blocks] = self.inexact.map(|count| count > 0);
+        [(any_port, inexact::ANY_PORT), (blocks, inexact::SHAPES)]
+            .iter()
+            .filter(|(is, _)| *is)
+            .fold(0, |bits, (_, bit)| bits | bit)
     }
 
     /// The shapes that are needed beside the plain lookups.
@@ -281,8 +335,8 @@ impl Addresses {
     pub(crate) fn shapes_with(&self, more: &[Address]) -> Shapes {
         let mut shapes = Shapes::default();
         for (list, is_v4) in [(&mut shapes.v4, true), (&mut shapes.v6, false)] {
-            let all = self.placed.keys().filter(|address| !address.is_mark()).chain(more);
-            let found = shapes_of(all.filter(|address| address.ip.is_ipv4() == is_v4));
+            let mut found = shapes_of(more.iter().filter(|address| address.ip.is_ipv4() == is_v4));
+            found.extend(self.shapes.keys().filter(|(of_v4, _)| *of_v4 == is_v4).map(|(_, shape)| *shape));
             for (place, shape) in list.iter_mut().zip(found.iter().rev()) {
                 *place = shape.0;
             }

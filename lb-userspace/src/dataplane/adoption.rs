@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use lb_common::abi::limits::RING_LINE;
+use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
 use lb_common::abi::real::Real;
 use lb_common::abi::service::{Config, Member, RingLine, Target};
 
@@ -29,22 +29,27 @@ impl Tables {
             retired: BTreeSet::new(),
             resting: BTreeMap::new(),
             free_reals: BTreeSet::new(),
+            limited: BTreeSet::new(),
+            untaken: (1..MAX_SERVICES).collect(),
             idle: BTreeSet::new(),
             addresses: Addresses::default(),
             generation: 0,
         };
+        let mut free = Vec::new();
         let mut of_service: BTreeMap<u32, BTreeMap<SocketAddr, u32>> = BTreeMap::new();
         for number in 0..geometry.reals {
             let Some(real) = tables.maps.reals.read::<Real>(number) else { continue };
             match endpoint(&real) {
                 Some(endpoint) => {
+                    if tables.capacity(number).upper > 0 {
+                        tables.limited.insert(number);
+                    }
                     of_service.entry(u32::from(real.service)).or_default().insert(endpoint, number);
                 }
-                None => {
-                    tables.free_reals.insert(number);
-                }
+                None => free.push(number),
             }
         }
+        tables.free_reals = free.into_iter().collect();
         let mut groups: BTreeMap<u32, Vec<(Address, Target)>> = BTreeMap::new();
         for (address, target) in tables.addresses.adopt(&tables.maps.services_v4, &tables.maps.services_v6) {
             let config = tables.maps.configs.read::<Config>(target.config()).unwrap_or_default();
@@ -56,6 +61,9 @@ impl Tables {
             let (key, row) = tables.adopt_service(group, &addresses, reals).ok_or_else(|| {
                 DataplaneError::other(named, "its configuration contradicts itself; remove the pins to start anew")
             })?;
+            row.own_numbers().iter().for_each(|number| {
+                tables.untaken.remove(number);
+            });
             tables.services.insert(key, row);
         }
         // Reals whose service is gone: the daemon was stopped between the two.

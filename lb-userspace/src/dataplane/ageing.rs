@@ -7,7 +7,7 @@ use lb_common::abi::service::flag;
 use super::tables::{ServiceRow, Tables};
 
 /// Ticks that connections are kept without a packet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ageing {
     director: [u32; STATES],
     services: Vec<Service>,
@@ -16,8 +16,14 @@ pub struct Ageing {
     positions: Vec<u16>,
 }
 
+/// Publications so far, services, the director's times.
+pub type Source = (u32, usize, [u32; STATES]);
+
+/// No stretch of the tables is left alone for more ticks.
+const LONGEST: u32 = 1 << 16;
+
 /// What a service has of its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
     number: u32,
     timeouts: [u32; STATES],
@@ -61,6 +67,11 @@ impl Ageing {
         ageing
     }
 
+    /// What it was made of: it stays as long as this does.
+    pub fn source(tables: &Tables, director: [u32; STATES]) -> Source {
+        (tables.generation, tables.services().len(), director)
+    }
+
     /// The director's times alone.
     pub fn director(director: [u32; STATES]) -> Self {
         Self { director, ..Self::default() }
@@ -82,6 +93,18 @@ impl Ageing {
     pub fn timeout(&self, meta: Meta) -> u32 {
         self.service(meta.service()).map_or(&self.director, |(_, service)| &service.timeouts)
             [meta.state_bits() as usize % STATES]
+    }
+
+    /// Ticks until it is over, at least 1; None when it is.
+    pub(super) fn left(&self, meta: Meta, now: u32) -> Option<u32> {
+        self.timeout(meta).checked_sub(meta.idle(now)).map(|left| left.saturating_add(1))
+    }
+
+    /// The shortest time that any connection is kept: what comes now is not over before.
+    pub(super) fn shortest(&self) -> u32 {
+        // A number of 0 is of no state, and no entry is in state NONE.
+        let all = self.services.iter().map(|service| &service.timeouts).chain([&self.director]);
+        all.flat_map(|timeouts| &timeouts[1..]).copied().filter(|ticks| *ticks > 0).min().unwrap_or(0).min(LONGEST)
     }
 
     /// No packet for longer.

@@ -10,8 +10,10 @@ use lb_common::table::unit;
 
 use super::ageing::Ageing;
 use super::flows::address;
+use super::mapped::Mapped;
+use super::rounds::{Rounds, Stretch, Sweeping, Swept};
 use super::tables::Tables;
-use super::virtuals::Virtuals;
+pub use super::virtuals::Virtuals;
 
 /// A connection, or a client's template, as it stood in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub struct Connection {
     /// Its meta word.
     pub meta: Meta,
 }
+
+/// A template that has to be looked at: whether it is IPv6, its place, its meta word.
+pub(super) type At = (bool, usize, Meta);
 
 /// What a sweep met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,35 +46,50 @@ impl Tables {
     /// Frees connections without a packet for longer than they are kept, and those of services that were removed. A template that has had
     /// its time stays while connections made by it do, and one whose connection is open is assured.
     pub fn sweep(&self, now: u32, ageing: &Ageing) -> Sweep {
-        let mut sweep = Sweep::default();
-        let retired = self.retired();
-        let mut templates = Vec::new();
-        for (table, entry, used, is_v6) in [
-            (&self.maps.connections_v4, 2, &mut sweep.used_v4, false),
-            (&self.maps.connections_v6, 4, &mut sweep.used_v6, true),
-        ] {
-            for (index, entry) in table.words().chunks_exact(entry).enumerate() {
-                let word = &entry[entry.len() - 1];
-                let meta = Meta(word.load(Ordering::Acquire));
-                if !meta.is_live() {
+        self.sweep_due(&mut Rounds::default(), now, ageing)
+    }
+
+    /// Sweeps one stretch of a table; what templates need is for the caller.
+    pub(super) fn sweep_stretch(&self, at: Stretch, swept: &Sweeping<'_>, templates: &mut Vec<At>) -> Swept {
+        let mut seen = Swept { used: 0, expired: 0, next: None };
+        let (table, width) = self.table(at.is_v6);
+        let words = table.words().chunks_exact(width).enumerate().skip(at.first).take(at.length);
+        for (index, entry) in words {
+            let word = &entry[width - 1];
+            let meta = Meta(word.load(Ordering::Acquire));
+            if !meta.is_live() {
+                continue;
+            }
+            let left = swept.ageing.left(meta, swept.now);
+            if swept.retired.contains(&meta.service()) || (left.is_none() && !meta.state().is_template()) {
+                if self.free(word, meta) {
+                    seen.expired += 1;
                     continue;
                 }
-                let is_over = ageing.is_expired(meta, now);
-                if retired.contains(&meta.service()) || (is_over && !meta.state().is_template()) {
-                    if self.free(word, meta) {
-                        sweep.expired += 1;
-                        continue;
-                    }
-                } else if is_over || meta.state() == State::Template {
-                    templates.push((is_v6, index, meta));
-                }
-                *used += 1;
+                seen.look_after(0);
+            } else if left.is_none() || meta.state() == State::Template {
+                templates.push((at.is_v6, index, meta));
+                seen.look_after(0);
             }
+            seen.look_after(left.unwrap_or(0));
+            seen.used += 1;
         }
-        if !templates.is_empty() {
-            sweep.expired += self.sweep_templates(now, ageing, &templates);
-        }
-        sweep
+        seen
+    }
+
+    /// A connection table and the words of its entries.
+    pub(super) fn table(&self, is_v6: bool) -> (&Mapped, usize) {
+        if is_v6 { (&self.maps.connections_v6, 4) } else { (&self.maps.connections_v4, 2) }
+    }
+
+    /// Entries in use, IPv4 and IPv6.
+    pub fn used(&self) -> (u64, u64) {
+        let count = |is_v6| {
+            let (table, width) = self.table(is_v6);
+            let metas = table.words().iter().skip(width - 1).step_by(width);
+            metas.filter(|word| Meta(word.load(Ordering::Relaxed)).is_live()).count() as u64
+        };
+        (count(false), count(true))
     }
 
     /// Frees an entry, unless a packet was faster; then its real has one connection less.
@@ -111,16 +131,24 @@ impl Tables {
 
     /// Calls `take` with every connection and template, IPv4 first.
     pub fn each_connection(&self, mut take: impl FnMut(Connection)) {
-        let virtuals = Virtuals::of(self);
-        for (index, entry) in self.maps.connections_v4.words().chunks_exact(2).enumerate() {
-            if let Some((meta, [key])) = read::<1>(entry) {
-                let (key, virtual_) = virtuals.v4(meta.service(), index, key);
-                take(connection(ends_v4(key), virtual_, meta));
-            }
+        let virtuals = self.virtuals();
+        for stretch in self.stretches() {
+            self.connections_in(stretch, &virtuals, &mut take);
         }
-        for entry in self.maps.connections_v6.words().chunks_exact(4) {
-            if let Some((meta, key)) = read::<3>(entry) {
-                take(connection(ends_v6(key), virtuals.v6(meta.service()), meta));
+    }
+
+    /// Calls `take` with the connections and templates of a stretch.
+    pub fn connections_in(&self, at: Stretch, virtuals: &Virtuals, mut take: impl FnMut(Connection)) {
+        let (table, width) = self.table(at.is_v6);
+        let entries = table.words().chunks_exact(width).enumerate().skip(at.first).take(at.length);
+        for (index, entry) in entries {
+            if at.is_v6 {
+                if let Some((meta, key)) = read::<3>(entry) {
+                    take(connection(ends_v6(key), virtuals.v6(meta.service()), meta));
+                }
+            } else if let Some((meta, [key])) = read::<1>(entry) {
+                let (key, virtual_) = virtuals.v4(self, meta.service(), index, key);
+                take(connection(ends_v4(key), virtual_, meta));
             }
         }
     }

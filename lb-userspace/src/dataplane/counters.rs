@@ -33,6 +33,18 @@ impl Tables {
         Verdict::ALL.iter().map(|verdict| (*verdict, of(*verdict))).collect()
     }
 
+    /// Packets that services or their reals may have counted, over all: where it stays, so do their counters, and no connection is new or
+    /// has another stamp.
+    pub fn moved(&self) -> u64 {
+        let is_aside = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::NotIp | Verdict::NotTransport | Verdict::NotAService | Verdict::Truncated | Verdict::BadHeader
+            )
+        };
+        self.verdicts().into_iter().filter(|(verdict, _)| !is_aside(verdict)).map(|(_, packets)| packets).sum()
+    }
+
     /// Counters of a service: what its reals have carried, those that are gone included.
     pub fn service_sum(&self, service: &ServiceRow) -> Sum {
         let mut total = sum(&self.maps.service_counters, service.id, MAX_SERVICES, self.geometry.cpus);
@@ -69,7 +81,8 @@ impl Maps {
     pub(super) fn clear_counters(&self, number: u32, per_cpu: u32, cpus: u32, is_service: bool) {
         let table = if is_service { &self.service_counters } else { &self.real_counters };
         for cpu in 0..cpus {
-            for word in table.value(cpu * per_cpu + number) {
+            // Most have never been anybody's: a page that is not written costs nobody anything.
+            for word in table.value(cpu * per_cpu + number).iter().filter(|word| word.load(Ordering::Relaxed) != 0) {
                 word.store(0, Ordering::Relaxed);
             }
         }

@@ -1,6 +1,7 @@
 //! Map memory in our address space: arrays of 64-bit words that the datapath changes while we look.
 #![expect(unsafe_code, reason = "a mapping becomes a slice of atomics here, and nowhere else")]
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,9 +64,14 @@ impl Mapped {
         if words.is_empty() || size_of::<T>() != words.len() * 8 {
             return None;
         }
-        let copy: Vec<u64> = words.iter().map(|word| word.load(Ordering::Acquire)).collect();
-        // SAFETY: `copy` holds as many bytes as T has, and T is plain data for which every pattern is a value.
-        Some(unsafe { copy.as_ptr().cast::<T>().read_unaligned() })
+        let mut copy = MaybeUninit::<T>::uninit();
+        for (at, word) in words.iter().enumerate() {
+            let word = word.load(Ordering::Acquire);
+            // SAFETY: `copy` has room for `words.len()` words, whatever its alignment.
+            unsafe { copy.as_mut_ptr().cast::<u64>().add(at).write_unaligned(word) };
+        }
+        // SAFETY: every byte of `copy` was written, and T is plain data for which every pattern is a value.
+        Some(unsafe { copy.assume_init() })
     }
 
     /// Writes the words of `value` that differ, each by one store, the first word last. What has to change at once

@@ -11,18 +11,32 @@ use lb_common::algo::ring::wrr_steps;
 use lb_common::sched;
 
 use super::DataplaneError;
-use super::addresses::{Address, inexact_of};
+use super::addresses::{Address, Addresses, inexact_of};
 use super::tables::{Pool, RESTS, Tables, number_key};
 use crate::model::{Protocol, ServiceKey};
 
 impl Tables {
+    /// Numbers and weights that new connections to an address are scheduled by at this moment, as the datapath reads them.
+    pub fn published(&self, address: &Address) -> Option<Vec<(u32, u32)>> {
+        let target = Addresses::led_to(&self.maps.services_v4, &self.maps.services_v6, address)?;
+        let config = self.maps.configs.read::<Config>(target.config())?;
+        let member = |index| self.maps.members.read::<Member>(config.members.checked_add(index)?);
+        (0..config.member_count).map(member).map(|member| Some((member?.number(), member?.weight))).collect()
+    }
+
+    /// The number of a real of the service that is reached at an address.
+    pub fn number_of(&self, address: &Address, endpoint: SocketAddr) -> Option<u32> {
+        let row = self.services.values().find(|row| row.pool.addresses.contains(address))?;
+        row.reals.get(&endpoint).copied()
+    }
+
     /// Makes `pool` what the service schedules by. Its members must have numbers.
     pub fn set_pool(&mut self, key: &ServiceKey, pool: Pool) -> Result<(), DataplaneError> {
         let row = self
             .services
             .get(key)
             .ok_or_else(|| DataplaneError::other(format!("pool of {key}"), "the service has no number"))?;
-        let (id, old_config, old_pool) = (row.id, row.config, row.pool.clone());
+        let (id, old_config) = (row.id, row.config);
         let mut members = Vec::with_capacity(pool.members.len());
         for (endpoint, weight) in &pool.members {
             let real = *row.reals.get(endpoint).ok_or_else(|| {
@@ -31,7 +45,7 @@ impl Tables {
             let limited = if self.capacity(real).upper > 0 { Member::LIMITED } else { 0 };
             members.push(Member { real: real | limited, weight: *weight });
         }
-        let (reals, own) = (row.reals.clone(), row.own_numbers());
+        let own = row.own_numbers();
         let numbers = self.numbers_for(key, &pool)?;
         let config = self.write_pool(key, id, &pool, &members)?;
         // Before the addresses, or packets would not look for them.
@@ -51,11 +65,17 @@ impl Tables {
             if let Some(row) = self.services.get_mut(key) {
                 row.config = config;
                 // Those that are to go lead to it until then.
+                numbers.values().for_each(|number| {
+                    self.untaken.remove(number);
+                });
                 row.numbers.extend(numbers);
             }
             return Err(error);
         }
-        self.carry_cursors(id, old_config, &old_pool, &pool, |endpoint| reals.get(endpoint).copied());
+        let Some(row) = self.services.get_mut(key) else { return Ok(()) };
+        let old_pool = std::mem::take(&mut row.pool);
+        let number = |endpoint: &SocketAddr| self.services.get(key)?.reals.get(endpoint).copied();
+        self.carry_cursors(id, old_config, &old_pool, &pool, number);
         for address in old_pool.addresses.iter().filter(|address| !pool.addresses.contains(address)) {
             self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address, &own);
         }
@@ -63,8 +83,14 @@ impl Tables {
         self.set_settings(&self.settings());
         self.rest(old_config);
         if let Some(row) = self.services.get_mut(key) {
-            let gone = row.numbers.values().filter(|number| !numbers.values().any(|kept| kept == *number));
-            self.resting.extend(gone.filter(|number| **number != id).map(|number| (*number, RESTS)));
+            let kept: BTreeSet<u32> = numbers.values().copied().chain([id]).collect();
+            for number in row.numbers.values().filter(|number| !kept.contains(number)) {
+                self.untaken.insert(*number);
+                self.resting.insert(*number, RESTS);
+            }
+            kept.iter().for_each(|number| {
+                self.untaken.remove(number);
+            });
             row.numbers = numbers;
             row.pool = pool;
             row.config = config;
@@ -83,8 +109,7 @@ impl Tables {
         if key.protocol != Protocol::Mark {
             return Ok(wanted.into_iter().map(|address| (address, row.id)).collect());
         }
-        let used = self.used_numbers();
-        let mut free = (1..MAX_SERVICES).filter(|number| !used.contains(number));
+        let mut free = self.free_numbers();
         let mut numbers = BTreeMap::new();
         for address in wanted {
             let number = row

@@ -3,11 +3,35 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
 use lb_common::abi::real::{Capacity, Load, Real, family};
 
-use super::tables::{Pool, ServiceRow, Tables};
+use super::tables::Tables;
 use crate::model::ServiceKey;
+
+/// What a change takes of the tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Numbers of reals.
+    pub reals: usize,
+    /// Numbers of services, and of the addresses of marks.
+    pub services: usize,
+    /// Members of pools.
+    pub members: usize,
+    /// Lines of rings.
+    pub lines: usize,
+    /// Configurations.
+    pub configs: usize,
+}
+
+impl std::ops::AddAssign for Room {
+    fn add_assign(&mut self, more: Self) {
+        self.reals += more.reals;
+        self.services += more.services;
+        self.members += more.members;
+        self.lines += more.lines;
+        self.configs += more.configs;
+    }
+}
 
 impl Tables {
     /// Once a second, after a sweep: frees places that were left and numbers that no connection has had for a second. `is_wanted` says
@@ -18,10 +42,11 @@ impl Tables {
         self.members.settle();
         self.rings.settle();
         let mut idle = BTreeSet::new();
-        for (key, row) in &self.services {
-            for (endpoint, number) in &row.reals {
-                let is_member = row.pool.members.iter().any(|(member, _)| member == endpoint);
-                if !is_member && !is_wanted(key, endpoint) && self.load(*number) == Load(0) {
+        // Members are reals: where there are as many, all reals are members.
+        for (key, row) in self.services.iter().filter(|(_, row)| row.reals.len() > row.pool.members.len()) {
+            let members: BTreeSet<&SocketAddr> = row.pool.members.iter().map(|(member, _)| member).collect();
+            for (endpoint, number) in row.reals.iter().filter(|(endpoint, _)| !members.contains(endpoint)) {
+                if self.load(*number) == Load(0) && !is_wanted(key, endpoint) {
                     idle.insert(*number);
                 }
             }
@@ -34,19 +59,20 @@ impl Tables {
             *rests > 0
         });
         let free: BTreeSet<u32> = idle.intersection(&self.idle).copied().collect();
-        for row in self.services.values() {
-            for number in row.reals.values().filter(|number| free.contains(number)) {
-                self.keep_sum(row.id, *number);
-            }
-        }
         if !free.is_empty() {
+            for row in self.services.values().filter(|row| row.reals.len() > row.pool.members.len()) {
+                for number in row.reals.values().filter(|number| free.contains(number)) {
+                    self.keep_sum(row.id, *number);
+                }
+            }
             self.forget_reals(&free);
             self.forget_templates(&free);
-        }
-        for row in self.services.values_mut() {
-            row.reals.retain(|_, number| !free.contains(number));
+            for row in self.services.values_mut().filter(|row| row.reals.len() > row.pool.members.len()) {
+                row.reals.retain(|_, number| !free.contains(number));
+            }
         }
         for number in &free {
+            self.limited.remove(number);
             self.maps.reals.write(*number, &Real::default());
             self.maps.capacities.write(*number, &Capacity::default());
             self.free_reals.insert(*number);
@@ -57,7 +83,7 @@ impl Tables {
     /// A real without connections is never overloaded. Where its last one ended between another CPU's count and that one's word that this
     /// was one too many, nothing would ever take the word back.
     fn relieve_idle(&self) {
-        for number in self.services.values().flat_map(|row| row.reals.values()) {
+        for number in &self.limited {
             let load = self.load(*number);
             if load.is_overloaded() && load.total() == 0 {
                 self.maps.set_overloaded(*number, false);
@@ -80,20 +106,22 @@ impl Tables {
         self.retired = left;
     }
 
-    /// Whether there will be room for the members and rings of `pools`, once what is left now has rested.
-    pub fn has_room<'a>(&self, pools: impl Iterator<Item = &'a Pool>) -> Result<(), String> {
-        let (mut members, mut lines, mut configs) = (0u32, 0u32, 0u32);
-        for pool in pools {
-            members = members.saturating_add(pool.members.len() as u32);
-            lines = lines.saturating_add((pool.ring.len() as u32).div_ceil(RING_LINE));
-            configs = configs.saturating_add(1);
+    /// Whether there is room for a change, or will be once what is left now has rested.
+    pub fn has_room(&self, needs: &Room) -> Result<(), String> {
+        let (reals, services) = self.room();
+        if needs.reals > reals || needs.services > services {
+            return Err(format!(
+                "the tables have room for {reals} more reals and {services} more services, this needs {} and {}; start the \
+                 daemon with a larger --reals",
+                needs.reals, needs.services
+            ));
         }
         for (what, needed, room) in [
-            ("members of services", members, self.members.room()),
-            ("lines of sh and mh rings", lines, self.rings.room()),
-            ("configurations of services", configs, self.configs.room()),
+            ("members of services", needs.members, self.members.room()),
+            ("lines of sh and mh rings", needs.lines, self.rings.room()),
+            ("configurations of services", needs.configs, self.configs.room()),
         ] {
-            if needed > room {
+            if needed > room as usize {
                 return Err(format!("the tables have room for {room} more {what}, this needs {needed}"));
             }
         }
@@ -107,12 +135,13 @@ impl Tables {
 
     /// Numbers that are free for new reals, and for services and their addresses.
     pub fn room(&self) -> (usize, usize) {
-        (self.free_reals.len(), MAX_SERVICES as usize - self.used_numbers().len())
+        let rests: BTreeSet<u32> = self.retired();
+        (self.free_reals.len(), self.untaken.len() - self.untaken.intersection(&rests).count())
     }
 
-    /// Numbers of services and addresses that are taken, or rest. 0 is what free connection entries show.
-    pub(super) fn used_numbers(&self) -> BTreeSet<u32> {
-        let of_rows = self.services.values().flat_map(ServiceRow::own_numbers);
-        of_rows.chain(self.retired.iter().copied()).chain(self.resting.keys().copied()).chain([0]).collect()
+    /// Numbers that are free for services and addresses, the lowest first.
+    pub(super) fn free_numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        let rests = |number: &u32| self.retired.contains(number) || self.resting.contains_key(number);
+        self.untaken.iter().copied().filter(move |number| !rests(number))
     }
 }

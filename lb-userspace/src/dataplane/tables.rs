@@ -99,6 +99,10 @@ pub struct Tables {
     /// Numbers of addresses that were taken away, and the settlings that they rest for still.
     pub(super) resting: BTreeMap<u32, u8>,
     pub(super) free_reals: BTreeSet<u32>,
+    /// Numbers of reals that may have a threshold.
+    pub(super) limited: BTreeSet<u32>,
+    /// Numbers that neither a service has nor an address. 0 is what free connection entries show.
+    pub(super) untaken: BTreeSet<u32>,
     /// Numbers that nobody needed at the last settling: free at this one if still nobody does.
     pub(super) idle: BTreeSet<u32>,
     pub(super) addresses: Addresses,
@@ -220,8 +224,7 @@ impl Tables {
 
     /// Gives a new service a number. It is found by packets once it has a pool.
     pub fn add_service(&mut self, key: ServiceKey) -> Result<(), DataplaneError> {
-        let used = self.used_numbers();
-        let id = (1..MAX_SERVICES).find(|id| !used.contains(id)).ok_or_else(|| {
+        let id = self.free_numbers().next().ok_or_else(|| {
             DataplaneError::Full(format!(
                 "no number is free for service {key}: {} are in use or still have connections",
                 MAX_SERVICES - 1
@@ -230,6 +233,7 @@ impl Tables {
         self.maps.clear_counters(id, MAX_SERVICES, self.geometry.cpus, true);
         self.seed_cursors(id);
         let (pool, reals, numbers) = (Pool::default(), BTreeMap::new(), BTreeMap::new());
+        self.untaken.remove(&id);
         self.services.insert(key, ServiceRow { id, config: u32::MAX, pool, reals, numbers });
         Ok(())
     }
@@ -238,6 +242,7 @@ impl Tables {
     pub fn remove_service(&mut self, key: &ServiceKey) {
         let Some(row) = self.services.remove(key) else { return };
         let own = row.own_numbers();
+        self.untaken.extend(&own);
         for address in &row.pool.addresses {
             self.addresses.remove(&self.maps.services_v4, &self.maps.services_v6, address, &own);
         }
@@ -280,6 +285,9 @@ impl Tables {
         };
         let old = self.maps.capacities.read::<Capacity>(number).unwrap_or_default();
         self.maps.capacities.write(number, capacity);
+        if capacity.upper > 0 {
+            self.limited.insert(number);
+        }
         // As __ip_vs_update_dest: a higher threshold, or none, is a new beginning.
         if capacity.upper == 0 || capacity.upper > old.upper {
             self.maps.set_overloaded(number, false);

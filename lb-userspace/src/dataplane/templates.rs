@@ -96,7 +96,7 @@ impl Tables {
     }
 
     /// What tells which templates a listing shows as assured: as soon as a connection made by one was open.
-    pub fn assured<'a>(&self, ageing: &'a Ageing) -> Assured<'a> {
+    pub fn assured(&self, ageing: &Ageing) -> Assured {
         let mut keys = BTreeSet::new();
         // Without persistence nothing is made by templates, and the tables need not be walked.
         if ageing.has_templates() {
@@ -104,7 +104,7 @@ impl Tables {
                 keys.extend(maker(ageing, &connection).filter(|_| self.has_been_open(&connection)));
             });
         }
-        Assured { ageing, keys }
+        Assured { keys }
     }
 
     /// It is, or was, open both ways. Of UDP the director sees that where the answers come back through it.
@@ -150,16 +150,15 @@ impl Tables {
 }
 
 /// Templates that have made a connection which was open.
-pub struct Assured<'a> {
-    ageing: &'a Ageing,
+pub struct Assured {
     keys: BTreeSet<Key>,
 }
 
-impl Assured<'_> {
+impl Assured {
     /// The state of a connection, or of a template.
-    pub fn state(&self, connection: &Connection) -> State {
+    pub fn state(&self, ageing: &Ageing, connection: &Connection) -> State {
         let state = connection.meta.state();
-        let group = self.ageing.service(connection.meta.service()).map(|(group, _)| group);
+        let group = ageing.service(connection.meta.service()).map(|(group, _)| group);
         let is_assured = |group| self.keys.contains(&(group, connection.client.ip(), connection.port));
         if state.is_template() && group.is_some_and(is_assured) { State::TemplateAssured } else { state }
     }

@@ -167,6 +167,7 @@ mod tests {
     fn service(key: &str, reals: Vec<RealView>) -> ServiceView {
         let service: ServiceKey = key.parse().unwrap();
         ServiceView {
+            real_count: 0,
             service,
             protocol: service.protocol,
             address: service.address,

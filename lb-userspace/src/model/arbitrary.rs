@@ -29,7 +29,7 @@ pub(crate) fn spec() -> impl Strategy<Value = Spec> {
         });
         services.values_mut().filter(|service| any_port.contains(&service.key.address)).for_each(|s| s.helper = None);
         // Not sorted: the order of the file must survive.
-        Spec { director, marks, services: services.into_values().rev().collect() }
+        Spec { director, marks, services: services.into_values().rev().map(std::sync::Arc::new).collect() }
     })
 }
 

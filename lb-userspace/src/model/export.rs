@@ -1,7 +1,7 @@
 //! Spec to TOML. What is written parses back to the same Spec (property-tested), and reads as an operator
 //! would have written it: what is at its default is left out, but for the three words every service is about.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
@@ -29,11 +29,27 @@ pub fn to_toml(spec: &Spec) -> String {
         let tables: ArrayOfTables = marks.iter().map(mark_table).collect();
         document.insert("mark", Item::ArrayOfTables(tables));
     }
-    if !services.is_empty() {
-        let tables: ArrayOfTables = services.iter().map(service_table).collect();
-        document.insert("service", Item::ArrayOfTables(tables));
+    let mut text = document.to_string();
+    for service in services {
+        // One document for each: one for a million reals takes gigabytes.
+        let mut document = DocumentMut::new();
+        document.insert("service", Item::ArrayOfTables(ArrayOfTables::from_iter([service_table(service)])));
+        separate(&mut text);
+        text.push_str(document.to_string().trim_start_matches('\n'));
+        for real in &service.reals {
+            separate(&mut text);
+            text.push_str("[[service.real]]\n");
+            real_text(&mut text, real, service.key.port);
+        }
     }
-    document.to_string()
+    text
+}
+
+/// An empty line between tables.
+fn separate(text: &mut String) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn director_table(director: &DirectorSpec) -> Table {
@@ -121,7 +137,7 @@ fn service_table(service: &ServiceSpec) -> Table {
         on_real_down,
         helper,
         health,
-        reals,
+        reals: _,
     } = service;
     let mut table = Table::new();
     insert_key(&mut table, key);
@@ -150,10 +166,6 @@ fn service_table(service: &ServiceSpec) -> Table {
     }
     if let Some(health) = health {
         table.insert("health", Item::Table(health_table(health)));
-    }
-    if !reals.is_empty() {
-        let tables: ArrayOfTables = reals.iter().map(|real| real_table(real, key.port)).collect();
-        table.insert("real", Item::ArrayOfTables(tables));
     }
     table
 }
@@ -202,30 +214,29 @@ fn timeouts_table(timeouts: &SomeTimeouts) -> Table {
     table
 }
 
-fn real_table(real: &RealSpec, service_port: u16) -> Table {
+/// Addresses, numbers and words: nothing in it has to be escaped. Writing to a String cannot fail.
+fn real_text(text: &mut String, real: &RealSpec, service_port: u16) {
     let RealSpec { address, port, weight, upper_threshold, lower_threshold, method, tunnel_port, tunnel_checksum } =
         real;
-    let mut table = Table::new();
-    match *port == service_port {
-        true => table.insert("address", word(address)),
-        false => table.insert("address", word(real.endpoint())),
+    let _ = match *port == service_port {
+        true => writeln!(text, "address = \"{address}\""),
+        false => writeln!(text, "address = \"{}\"", real.endpoint()),
     };
-    table.insert("weight", number(*weight));
+    let _ = writeln!(text, "weight = {weight}");
     for (key, connections) in [("upper_threshold", upper_threshold), ("lower_threshold", lower_threshold)] {
         if *connections != 0 {
-            table.insert(key, number(*connections));
+            let _ = writeln!(text, "{key} = {connections}");
         }
     }
     if let Some(method) = method {
-        table.insert("method", word(method));
+        let _ = writeln!(text, "method = \"{method}\"");
     }
     if let Some(port) = tunnel_port {
-        table.insert("tunnel_port", value(i64::from(*port)));
+        let _ = writeln!(text, "tunnel_port = {port}");
     }
     if let Some(checksum) = tunnel_checksum {
-        table.insert("tunnel_checksum", value(*checksum));
+        let _ = writeln!(text, "tunnel_checksum = {checksum}");
     }
-    table
 }
 
 fn health_table(check: &HealthSpec) -> Table {

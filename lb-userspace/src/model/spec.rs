@@ -4,6 +4,7 @@
 //! here. The JSON shape is the serde shape; unknown fields are errors in JSON as unknown keys are in TOML.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,10 @@ pub struct Spec {
     /// What gives packets a mark; the most specific rule wins, whatever the order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<MarkRule>,
-    /// The services, in the order of the file.
+    /// The services, in the order of the file. They are shared between Specs: a change makes those anew that it is about, and two Specs are
+    /// compared by looking at what they do not share.
     #[serde(default)]
-    pub services: Vec<ServiceSpec>,
+    pub services: Vec<Arc<ServiceSpec>>,
 }
 
 /// What belongs to the director as a whole.
@@ -223,7 +225,12 @@ impl Default for TimeoutSpec {
 impl Spec {
     /// The service with this key.
     pub fn service(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
-        self.services.iter().find(|service| service.key == *key)
+        self.services.iter().find(|service| service.key == *key).map(Arc::as_ref)
+    }
+
+    /// The service at a place, to be changed: from now on this Spec's own.
+    pub fn service_mut(&mut self, index: usize) -> &mut ServiceSpec {
+        Arc::make_mut(&mut self.services[index])
     }
 }
 

@@ -1,39 +1,85 @@
 //! What differs between two Specs, in words: the lines of `xvs plan`.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::api::types::{ChangeAction, ChangeView};
-use crate::model::{MarkRule, RealSpec, ServiceSpec, SomeTimeouts, Spec};
+use crate::model::{MarkRule, RealSpec, ServiceKey, ServiceSpec, SomeTimeouts, Spec};
 
-/// The changes from one Spec to another, in the new one's order, removals first.
-pub fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
-    let mut lines = Vec::new();
-    for service in old.services.iter().filter(|service| new.service(&service.key).is_none()) {
-        lines.push(line(
-            ChangeAction::Remove,
-            format!("service {}", service.key),
-            format!("with {} real servers", service.reals.len()),
-        ));
+/// Changes that are listed. Nobody reads more, and a million of them would be 150 MB.
+pub const MOST_CHANGES: usize = 1000;
+
+/// The changes from one Spec to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In the new one's order, removals first; at most [`MOST_CHANGES`].
+    pub listed: Vec<ChangeView>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Changes {
+    /// The two Specs say the same.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    fn push(&mut self, line: impl FnOnce() -> ChangeView) {
+        if self.listed.len() < MOST_CHANGES {
+            self.listed.push(line());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// The changes from one Spec to another.
+pub fn changes(old: &Spec, new: &Spec) -> Changes {
+    let mut lines = Changes::default();
+    let has_same_places = old.services.len() == new.services.len()
+        && old.services.iter().zip(&new.services).all(|(one, other)| Arc::ptr_eq(one, other) || one.key == other.key);
+    let index = |spec: &'_ Spec| -> BTreeMap<ServiceKey, usize> {
+        if has_same_places {
+            return BTreeMap::new();
+        }
+        spec.services.iter().enumerate().map(|(place, service)| (service.key, place)).collect()
+    };
+    let (places, new_places) = (index(old), index(new));
+    let is_gone = |service: &&Arc<ServiceSpec>| !has_same_places && !new_places.contains_key(&service.key);
+    for service in old.services.iter().filter(is_gone) {
+        lines.push(|| {
+            line(
+                ChangeAction::Remove,
+                format!("service {}", service.key),
+                format!("with {} real servers", service.reals.len()),
+            )
+        });
     }
     if old.director != new.director {
-        lines.push(line(ChangeAction::Change, "director".to_owned(), director(old, new)));
+        lines.push(|| line(ChangeAction::Change, "director".to_owned(), director(old, new)));
     }
     for rule in old.marks.iter().filter(|rule| !new.marks.contains(rule)) {
-        lines.push(mark(ChangeAction::Remove, rule));
+        lines.push(|| mark(ChangeAction::Remove, rule));
     }
     for rule in new.marks.iter().filter(|rule| !old.marks.contains(rule)) {
-        lines.push(mark(ChangeAction::Add, rule));
+        lines.push(|| mark(ChangeAction::Add, rule));
     }
-    for service in &new.services {
-        match old.service(&service.key) {
+    for (place, service) in new.services.iter().enumerate() {
+        let before = if has_same_places { Some(place) } else { places.get(&service.key).copied() };
+        match before.map(|place| &old.services[place]) {
+            Some(before) if before == service => {}
             Some(before) => change_service(&mut lines, before, service),
             None => {
-                lines.push(line(
-                    ChangeAction::Add,
-                    format!("service {}", service.key),
-                    format!("scheduler {}", service.scheduler),
-                ));
-                lines.extend(service.reals.iter().map(|real| add_real(service, real)));
+                lines.push(|| {
+                    line(
+                        ChangeAction::Add,
+                        format!("service {}", service.key),
+                        format!("scheduler {}", service.scheduler),
+                    )
+                });
+                service.reals.iter().for_each(|real| lines.push(|| add_real(service, real)));
             }
         }
     }
@@ -56,12 +102,13 @@ fn add_real(service: &ServiceSpec, real: &RealSpec) -> ChangeView {
     line(ChangeAction::Add, name(service, real), format!("weight {}, {}", real.weight, service.method_of(real)))
 }
 
-fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceSpec) {
-    let find = |service: &ServiceSpec, real: &RealSpec| {
-        service.reals.iter().find(|other| other.endpoint() == real.endpoint()).cloned()
+fn change_service(lines: &mut Changes, old: &ServiceSpec, new: &ServiceSpec) {
+    let reals = |service: &ServiceSpec| -> BTreeMap<SocketAddr, RealSpec> {
+        service.reals.iter().map(|real| (real.endpoint(), real.clone())).collect()
     };
-    for real in old.reals.iter().filter(|real| find(new, real).is_none()) {
-        lines.push(line(ChangeAction::Remove, name(old, real), format!("weight {}", real.weight)));
+    let (old_reals, new_reals) = (reals(old), reals(new));
+    for real in old.reals.iter().filter(|real| !new_reals.contains_key(&real.endpoint())) {
+        lines.push(|| line(ChangeAction::Remove, name(old, real), format!("weight {}", real.weight)));
     }
     let mut details = Vec::new();
     differ(&mut details, "scheduler", &old.scheduler, &new.scheduler);
@@ -81,29 +128,35 @@ fn change_service(lines: &mut Vec<ChangeView>, old: &ServiceSpec, new: &ServiceS
         });
     }
     if !details.is_empty() {
-        lines.push(line(ChangeAction::Change, format!("service {}", new.key), details.join(", ")));
+        lines.push(|| line(ChangeAction::Change, format!("service {}", new.key), details.join(", ")));
     }
     for real in &new.reals {
-        let Some(before) = find(old, real) else {
-            lines.push(add_real(new, real));
+        let Some(before) = old_reals.get(&real.endpoint()) else {
+            lines.push(|| add_real(new, real));
             continue;
         };
+        if before == real && old.method == new.method {
+            continue;
+        }
         let mut details = Vec::new();
         differ(&mut details, "weight", &before.weight, &real.weight);
         let thresholds = |real: &RealSpec| format!("{}/{}", real.upper_threshold, real.lower_threshold);
-        differ(&mut details, "upper/lower threshold", &thresholds(&before), &thresholds(real));
+        differ(&mut details, "upper/lower threshold", &thresholds(before), &thresholds(real));
         if (before.tunnel_port, before.tunnel_checksum) != (real.tunnel_port, real.tunnel_checksum) {
             details.push("tunnel header".to_owned());
         }
-        differ(&mut details, "method", &old.method_of(&before), &new.method_of(real));
+        differ(&mut details, "method", &old.method_of(before), &new.method_of(real));
         if !details.is_empty() {
-            lines.push(line(ChangeAction::Change, name(new, real), details.join(", ")));
+            lines.push(|| line(ChangeAction::Change, name(new, real), details.join(", ")));
         }
     }
     let order = |service: &ServiceSpec| service.reals.iter().map(RealSpec::endpoint).collect::<Vec<_>>();
     let (before, after) = (order(old), order(new));
-    if before != after && before.len() == after.len() && before.iter().all(|endpoint| after.contains(endpoint)) {
-        lines.push(line(ChangeAction::Change, format!("service {}", new.key), "order of its real servers".to_owned()));
+    if before != after && before.len() == after.len() && before.iter().all(|endpoint| new_reals.contains_key(endpoint))
+    {
+        lines.push(|| {
+            line(ChangeAction::Change, format!("service {}", new.key), "order of its real servers".to_owned())
+        });
     }
 }
 
@@ -173,7 +226,7 @@ mod tests {
         assert!(changes(&old, &old).is_empty());
         let new = parse(b"[[service]]\naddress = \"10.0.0.1:80\"\nscheduler = \"rr\"\n[[service.real]]\naddress = \"10.0.1.1\"\nweight = 4\n[[service.real]]\naddress = \"10.0.1.3\"\n[[service]]\naddress = \"10.0.0.2:80\"\n").unwrap();
         let told: Vec<String> =
-            changes(&old, &new).iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
+            changes(&old, &new).listed.iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
         assert_eq!(
             told,
             [
@@ -197,7 +250,7 @@ mod tests {
         )
         .unwrap();
         let told: Vec<String> =
-            changes(&old, &new).iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
+            changes(&old, &new).listed.iter().map(|c| format!("{} {}: {}", c.action, c.target, c.detail)).collect();
         assert_eq!(
             told,
             [

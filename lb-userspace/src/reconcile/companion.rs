@@ -53,7 +53,7 @@ fn ports(service: u16, real: u16) -> impl Iterator<Item = u16> {
 }
 
 /// The real as data connections meet it. One that drains still has all of its control connections' data connections begin.
-fn data(real: &DesiredReal) -> DesiredReal {
+fn data(real: &DesiredReal) -> Box<DesiredReal> {
     let value = real.value;
     let disposition = if matches!(value.disposition, disposition::DRAIN | disposition::KEEP) {
         disposition::FORWARD
@@ -61,7 +61,7 @@ fn data(real: &DesiredReal) -> DesiredReal {
         value.disposition
     };
     let value = Real { disposition, options: value.options & !(option::HELPER | option::LIMITED), ..value };
-    DesiredReal { value, weight: 0, capacity: Capacity::default(), ..real.clone() }
+    Box::new(DesiredReal { value, weight: 0, capacity: Capacity::default(), ..real.clone() })
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
                 capacity: Capacity::default(),
                 interface: None,
             };
-            (endpoint.parse().unwrap(), real)
+            (endpoint.parse().unwrap(), Box::new(real))
         };
         let pool = Pool::default();
         DesiredService { pool, reals: reals.iter().map(real).collect(), removed_disposition: disposition::GONE }

@@ -4,17 +4,20 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use lb_common::abi::connection::{STATES, State};
 use lb_common::abi::real::{Capacity, Real, disposition, method, option};
 use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings, sloppy};
 use lb_common::algo::state::reuse_states;
+use lb_common::wire::transport::TCP;
 
 use super::companion::companions;
 use super::pool::pool;
 use super::rewrite::rewrite;
 use super::rules::Rules;
 use crate::api::types::RealState;
+use crate::dataplane::addresses::Address;
 use crate::dataplane::clock;
 use crate::dataplane::locals::LocalAddress;
 use crate::dataplane::tables::Pool;
@@ -51,8 +54,8 @@ pub struct Desired {
 pub struct DesiredService {
     /// What it schedules by.
     pub pool: Pool,
-    /// Its reals.
-    pub reals: BTreeMap<SocketAddr, DesiredReal>,
+    /// Its reals; each in a box of its own, or the map's nodes are larger than what the allocator gives quickly.
+    pub reals: BTreeMap<SocketAddr, Box<DesiredReal>>,
     /// What a real's connections meet once the real is removed.
     pub removed_disposition: u8,
 }
@@ -79,16 +82,101 @@ pub const LOOKED_UP: &str = "its route and MAC are being looked up";
 
 /// Joins a Spec and the facts. `current` holds what the tables' creator measured, which stays.
 pub fn effective(spec: &Spec, facts: &Facts<'_>, current: &Settings) -> Desired {
-    let rules = Rules::of(spec);
-    let desired = |service: &ServiceSpec| desired_service(spec, service, &rules, facts, current);
-    let mut services: BTreeMap<_, _> = spec.services.iter().map(|service| (service.key, desired(service))).collect();
+    let join = Join::new(spec, facts.next_hops, facts.health, *current);
+    let mut services: BTreeMap<_, _> =
+        spec.services.iter().map(|service| (service.key, join.service(service, facts.known))).collect();
     services.extend(companions(spec, &services));
-    let locals = locals(&spec.director, facts);
-    let mut settings = settings(spec, current);
-    settings.replies |= u64::from(
-        spec.services.iter().any(|service| service.reals.iter().any(|real| service.method_of(real).is_translated())),
-    );
+    let (settings, locals) = (join.settings(spec.services.iter().map(Arc::as_ref)), join.locals);
     Desired { services, settings, locals }
+}
+
+/// A Spec and the facts, to be joined service by service: all services at once of a large Spec would take more memory than all the rest.
+pub struct Join<'a> {
+    spec: &'a Spec,
+    next_hops: &'a BTreeMap<Target, NextHop>,
+    health: &'a BTreeMap<CheckId, Health>,
+    current: Settings,
+    rules: Rules<'a>,
+    locals: Vec<LocalAddress>,
+}
+
+impl<'a> Join<'a> {
+    /// `current` holds what the tables' creator measured, which stays.
+    pub fn new(
+        spec: &'a Spec,
+        next_hops: &'a BTreeMap<Target, NextHop>,
+        health: &'a BTreeMap<CheckId, Health>,
+        current: Settings,
+    ) -> Self {
+        let locals = locals(&spec.director, next_hops);
+        Self { spec, next_hops, health, current, rules: Rules::of(spec), locals }
+    }
+
+    /// A service of the Spec as it should be; `known` is what the tables say of its reals.
+    pub fn service(&self, service: &ServiceSpec, known: Known<'_>) -> DesiredService {
+        let reals: BTreeMap<_, _> =
+            self.reals(service, known).map(|(endpoint, real)| (endpoint, Box::new(real))).collect();
+        // IPVS forgets them with expire_nodest_conn, and the client is refused; the packet that begins anew is scheduled.
+        let gives_away = service.on_real_down == OnRealDown::Reschedule || self.spec.director.expire_nodest_conn;
+        let removed_disposition = if gives_away { disposition::RESCHEDULE } else { disposition::GONE };
+        DesiredService { pool: pool(service, &reals, &self.rules, &self.current), reals, removed_disposition }
+    }
+
+    /// The reals of a service as they should be, in the Spec's order.
+    pub fn reals<'s>(
+        &'s self,
+        service: &'s ServiceSpec,
+        known: Known<'s>,
+    ) -> impl Iterator<Item = (SocketAddr, DesiredReal)> + 's {
+        service.reals.iter().map(move |real| {
+            let endpoint = real.endpoint();
+            (endpoint, desired_real(self, service, real, known(&service.key, &endpoint)))
+        })
+    }
+
+    /// The services that helpers need besides their own.
+    pub fn companions<K>(&self, known: impl Fn(&ServiceSpec) -> K) -> BTreeMap<ServiceKey, DesiredService>
+    where
+        K: Fn(&ServiceKey, &SocketAddr) -> Option<(Real, Capacity)>,
+    {
+        let followed = self.spec.services.iter().filter(|service| service.helper.is_some());
+        let joined = |service: &Arc<ServiceSpec>| (service.key, self.service(service, &known(service)));
+        companions(self.spec, &followed.map(joined).collect())
+    }
+
+    /// The director's settings, with what these services need. What others have needed before stays.
+    pub fn settings<'s>(&self, mut services: impl Iterator<Item = &'s ServiceSpec>) -> Settings {
+        let mut settings = settings(self.spec, &self.current);
+        if settings.replies == 0 {
+            settings.replies = u64::from(services.any(is_translated));
+        }
+        settings
+    }
+
+    /// What full NAT sends from.
+    pub fn locals(&self) -> &[LocalAddress] {
+        &self.locals
+    }
+
+    /// Where clients reach the services that are not found by one address and port: what the tables have room for some shapes of.
+    pub fn blocks(&self) -> Vec<Address> {
+        let is_block = |service: &&Arc<ServiceSpec>| service.key.port == 0;
+        let services =
+            self.spec.services.iter().filter(is_block).flat_map(|service| self.rules.addresses(&service.key));
+        let followed = self.spec.services.iter().filter(|service| service.helper.is_some());
+        let companions = followed.map(|service| Address::single(service.key.address, TCP, 0));
+        services.chain(companions).collect()
+    }
+
+    /// Where clients reach a service.
+    pub fn addresses(&self, service: &ServiceKey) -> Vec<Address> {
+        self.rules.addresses(service)
+    }
+}
+
+/// Some real's answers come back through the director.
+fn is_translated(service: &ServiceSpec) -> bool {
+    service.reals.iter().any(|real| service.method_of(real).is_translated())
 }
 
 /// What has to be resolved for a Spec.
@@ -98,15 +186,14 @@ pub fn targets(spec: &Spec) -> impl Iterator<Item = Target> {
 }
 
 /// An address that must be this host's own.
-fn local(address: IpAddr) -> Target {
+pub(crate) fn local(address: IpAddr) -> Target {
     Target { address, on_link: false }
 }
 
 /// The local addresses of full NAT that this host has. One that nobody has looked at yet counts: nothing
 /// that works is to stop. Another host's never does: its answers would not come here.
-fn locals(director: &DirectorSpec, facts: &Facts<'_>) -> Vec<LocalAddress> {
-    let ours =
-        |address: &&IpAddr| facts.next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local);
+fn locals(director: &DirectorSpec, next_hops: &BTreeMap<Target, NextHop>) -> Vec<LocalAddress> {
+    let ours = |address: &&IpAddr| next_hops.get(&local(**address)).is_none_or(|next_hop| *next_hop == NextHop::Local);
     let ports = director.local_ports;
     let mut locals: Vec<_> =
         director.local_addresses.iter().filter(ours).map(|address| LocalAddress { address: *address, ports }).collect();
@@ -115,7 +202,7 @@ fn locals(director: &DirectorSpec, facts: &Facts<'_>) -> Vec<LocalAddress> {
     locals
 }
 
-fn target(service: &ServiceSpec, real: &RealSpec) -> Target {
+pub(crate) fn target(service: &ServiceSpec, real: &RealSpec) -> Target {
     Target { address: real.address, on_link: service.method_of(real) == Method::Direct }
 }
 
@@ -167,26 +254,16 @@ fn settings(spec: &Spec, current: &Settings) -> Settings {
     }
 }
 
-fn desired_service(
-    spec: &Spec,
+fn desired_real(
+    join: &Join<'_>,
     service: &ServiceSpec,
-    rules: &Rules<'_>,
-    facts: &Facts<'_>,
-    current: &Settings,
-) -> DesiredService {
-    let director = &spec.director;
-    let reals: BTreeMap<_, _> =
-        service.reals.iter().map(|real| (real.endpoint(), desired_real(director, service, real, facts))).collect();
-    // IPVS forgets them with expire_nodest_conn, and the client is refused; the packet that begins anew is scheduled.
-    let gives_away = service.on_real_down == OnRealDown::Reschedule || director.expire_nodest_conn;
-    let removed_disposition = if gives_away { disposition::RESCHEDULE } else { disposition::GONE };
-    DesiredService { pool: pool(service, &reals, rules, current), reals, removed_disposition }
-}
-
-fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> DesiredReal {
-    let known = (facts.known)(&service.key, &real.endpoint());
-    let (value, way_problem) = match facts.next_hops.get(&target(service, real)) {
-        Some(NextHop::Resolved(_)) if !has_local(director, service, real, facts) => {
+    real: &RealSpec,
+    known: Option<(Real, Capacity)>,
+) -> DesiredReal {
+    let director = &join.spec.director;
+    let next_hop = join.next_hops.get(&target(service, real));
+    let (value, way_problem) = match next_hop {
+        Some(NextHop::Resolved(_)) if !has_local(&join.locals, service, real) => {
             (None, Some("none of director.local_addresses in its family is an address of this host".to_owned()))
         }
         Some(NextHop::Resolved(egress)) => rewrite(director, service.method_of(real), real, egress),
@@ -214,7 +291,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
         },
     };
     let value = value.map(|value| Real { options: options(service, real, value.options), ..value });
-    let (is_healthy, check_problem) = health(service, real, facts, known);
+    let (is_healthy, check_problem) = health(service, real, join.health, known);
     let policy = match service.on_real_down {
         OnRealDown::Keep => disposition::KEEP,
         OnRealDown::Drop => disposition::DROP,
@@ -236,7 +313,7 @@ fn desired_real(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec,
     } else {
         RealState::Up
     };
-    let interface = match facts.next_hops.get(&target(service, real)) {
+    let interface = match next_hop {
         Some(NextHop::Resolved(egress)) => Some(egress.interface.clone()),
         _ => None,
     };
@@ -272,22 +349,22 @@ fn by_kernel() -> Real {
 }
 
 /// Full NAT to the real has an address to send from.
-fn has_local(director: &DirectorSpec, service: &ServiceSpec, real: &RealSpec, facts: &Facts<'_>) -> bool {
+fn has_local(locals: &[LocalAddress], service: &ServiceSpec, real: &RealSpec) -> bool {
     service.method_of(real) != Method::FullNat
-        || locals(director, facts).iter().any(|local| local.address.is_ipv4() == real.address.is_ipv4())
+        || locals.iter().any(|local| local.address.is_ipv4() == real.address.is_ipv4())
 }
 
 /// Whether a real may take connections by its check, and what the check has found wrong.
 fn health(
     service: &ServiceSpec,
     real: &RealSpec,
-    facts: &Facts<'_>,
+    checks: &BTreeMap<CheckId, Health>,
     known: Option<(Real, Capacity)>,
 ) -> (bool, Option<String>) {
     if service.health.is_none() {
         return (true, None);
     }
-    let result = facts.health.get(&check_id(service, real));
+    let result = checks.get(&check_id(service, real));
     match result.map(|health| health.state) {
         Some(HealthState::Up) => (true, None),
         Some(HealthState::Down) => {

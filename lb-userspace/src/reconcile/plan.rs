@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_common::abi::limits::RING_LINE;
 use lb_common::abi::real::{Capacity, Real, disposition};
 use lb_common::abi::settings::Settings;
 
 use super::effective::{Desired, DesiredService, identity_free};
 use crate::dataplane::locals::LocalAddress;
+use crate::dataplane::settling::Room;
 use crate::dataplane::tables::{Pool, ServiceRow, Tables};
 use crate::model::{Protocol, ServiceKey};
 
@@ -113,38 +115,37 @@ pub fn plan(desired: &Desired, observed: &impl Observed) -> Vec<Op> {
     for key in observed.services().keys().filter(|key| !desired.services.contains_key(key)) {
         ops.push(Op::RemoveService(*key));
     }
-    if observed.settings() != desired.settings {
-        ops.push(Op::SetSettings(desired.settings));
-    }
-    if observed.locals() != desired.locals {
-        ops.push(Op::SetLocals(desired.locals.clone()));
-    }
+    plan_director(&mut ops, desired.settings, &desired.locals, observed);
     for (key, service) in &desired.services {
-        let row = observed.services().get(key);
-        if row.is_none() {
-            ops.push(Op::AddService(*key));
-        }
-        plan_service(&mut ops, *key, service, row, observed);
+        plan_service(&mut ops, *key, service.clone(), observed);
     }
     ops
 }
 
-fn plan_service(
-    ops: &mut Vec<Op>,
-    key: ServiceKey,
-    service: &DesiredService,
-    row: Option<&ServiceRow>,
-    observed: &impl Observed,
-) {
-    let current =
-        |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).and_then(|number| observed.real(*number));
-    let capacity = |endpoint: &SocketAddr| {
-        row.and_then(|row| row.reals.get(endpoint)).map_or_else(Capacity::default, |number| observed.capacity(*number))
-    };
+/// The steps for what belongs to the director as a whole.
+pub fn plan_director(ops: &mut Vec<Op>, settings: Settings, locals: &[LocalAddress], observed: &impl Observed) {
+    if observed.settings() != settings {
+        ops.push(Op::SetSettings(settings));
+    }
+    if observed.locals() != locals {
+        ops.push(Op::SetLocals(locals.to_vec()));
+    }
+}
+
+/// The steps for one service.
+pub fn plan_service(ops: &mut Vec<Op>, key: ServiceKey, service: DesiredService, observed: &impl Observed) {
+    let row = observed.services().get(&key);
+    if row.is_none() {
+        ops.reserve(service.reals.len() + 2);
+        ops.push(Op::AddService(key));
+    }
+    let number = |endpoint: &SocketAddr| row.and_then(|row| row.reals.get(endpoint)).copied();
     let mut is_limit_new = false;
     for (endpoint, real) in &service.reals {
-        let now = capacity(endpoint);
-        if current(endpoint).map(identity_free) != Some(real.value) || now != real.capacity {
+        let number = number(endpoint);
+        let now = number.map_or_else(Capacity::default, |number| observed.capacity(number));
+        let value = number.and_then(|number| observed.real(number)).map(identity_free);
+        if value != Some(real.value) || now != real.capacity {
             is_limit_new |= (now.upper > 0) != (real.capacity.upper > 0);
             let (real, capacity) = (real.value, real.capacity);
             ops.push(Op::SetReal { service: key, endpoint: *endpoint, real, capacity });
@@ -152,20 +153,22 @@ fn plan_service(
     }
     // Members say which reals have limits.
     if is_limit_new || row.is_none_or(|row| row.pool != service.pool) {
-        ops.push(Op::SetPool { service: key, pool: service.pool.clone() });
+        ops.push(Op::SetPool { service: key, pool: service.pool });
     }
     for endpoint in
         row.into_iter().flat_map(|row| row.reals.keys()).filter(|endpoint| !service.reals.contains_key(endpoint))
     {
-        let meets = current(endpoint).map_or(disposition::GONE, |real| real.disposition);
+        let meets = number(endpoint)
+            .and_then(|number| observed.real(number))
+            .map_or(disposition::GONE, |real| real.disposition);
         if meets != service.removed_disposition {
             ops.push(Op::RemoveReal { service: key, endpoint: *endpoint, disposition: service.removed_disposition });
         }
     }
 }
 
-/// How many numbers a plan needs for new reals and services; compared with [`Tables::room`] before anything is done.
-pub fn numbers_needed(ops: &[Op], observed: &impl Observed) -> (usize, usize) {
+/// The room that a plan needs; compared with what there is ([`Tables::has_room`]) before anything is done.
+pub fn needed(ops: &[Op], observed: &impl Observed) -> Room {
     let is_new = |service: &ServiceKey, endpoint: &SocketAddr| {
         observed.services().get(service).is_none_or(|row| !row.reals.contains_key(endpoint))
     };
@@ -174,7 +177,14 @@ pub fn numbers_needed(ops: &[Op], observed: &impl Observed) -> (usize, usize) {
         .filter(|op| matches!(op, Op::SetReal { service, endpoint, .. } if is_new(service, endpoint)))
         .count();
     let services = ops.iter().map(|op| numbers_of(op, observed)).sum();
-    (reals, services)
+    let pools = || ops.iter().filter_map(|op| if let Op::SetPool { pool, .. } = op { Some(pool) } else { None });
+    Room {
+        reals,
+        services,
+        members: pools().map(|pool| pool.members.len()).sum(),
+        lines: pools().map(|pool| pool.ring.len().div_ceil(RING_LINE as usize)).sum(),
+        configs: pools().count(),
+    }
 }
 
 /// Numbers that a step needs for a service, or for the addresses of a mark.

@@ -22,7 +22,7 @@ const FTP: u16 = 21;
 /// The pool of a service whose reals are as `reals` says.
 pub(super) fn pool(
     service: &ServiceSpec,
-    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    reals: &BTreeMap<SocketAddr, Box<DesiredReal>>,
     rules: &Rules<'_>,
     settings: &Settings,
 ) -> Pool {
@@ -101,9 +101,14 @@ fn flags(service: &ServiceSpec) -> u8 {
 
 /// wrr's current weight after the reals were added one by one, as in IPVS (`ip_vs_wrr_dest_changed` for each).
 fn first_weight(service: &ServiceSpec) -> u32 {
-    let mut weight = 0;
-    for added in 1..=service.reals.len() {
-        let (step, top) = ring::wrr_steps(service.reals[..added].iter().map(|real| real.weight));
+    let (mut weight, mut divisor, mut heaviest) = (0, 0, 0);
+    for real in &service.reals {
+        heaviest = heaviest.max(real.weight);
+        if heaviest > 0 {
+            (divisor, _) = ring::wrr_steps([divisor, real.weight].into_iter());
+        }
+        // The divisor and the heaviest of all so far have the steps of all so far.
+        let (step, top) = ring::wrr_steps([divisor, heaviest].into_iter());
         weight = wrr::changed(weight, top, step);
     }
     weight
@@ -114,7 +119,7 @@ fn first_weight(service: &ServiceSpec) -> u32 {
 fn hash_ring(
     service: &ServiceSpec,
     members: &[(SocketAddr, u32)],
-    reals: &BTreeMap<SocketAddr, DesiredReal>,
+    reals: &BTreeMap<SocketAddr, Box<DesiredReal>>,
     build: impl Fn(&[RingMember]) -> Vec<u16>,
 ) -> Vec<u16> {
     let is_in = |endpoint: &SocketAddr| {
@@ -145,6 +150,29 @@ fn folded(address: IpAddr) -> u32 {
         IpAddr::V6(address) => {
             let bits = address.to_bits();
             (bits as u32) ^ ((bits >> 32) as u32) ^ ((bits >> 64) as u32) ^ ((bits >> 96) as u32)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::RealSpec;
+
+    proptest! {
+        #[test]
+        fn the_first_weight_is_that_of_adding_the_reals_one_by_one(weights in prop::collection::vec(0u32..12, 0..9)) {
+            let mut service = ServiceSpec::new("tcp://10.0.0.1:80".parse().unwrap());
+            let real = |weight: &u32| RealSpec { weight: *weight, ..RealSpec::new("10.0.1.1:80".parse().unwrap()) };
+            service.reals = weights.iter().map(real).collect();
+            let mut expected = 0;
+            for added in 1..=weights.len() {
+                let (step, top) = ring::wrr_steps(weights[..added].iter().copied());
+                expected = wrr::changed(expected, top, step);
+            }
+            prop_assert_eq!(first_weight(&service), expected);
         }
     }
 }

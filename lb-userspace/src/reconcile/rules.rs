@@ -25,7 +25,9 @@ pub(super) struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// Those of a Spec.
     pub(super) fn of(spec: &'a Spec) -> Self {
-        let services: BTreeSet<ServiceKey> = spec.services.iter().map(|service| service.key).collect();
+        // Only rules ask for them.
+        let asked = if spec.marks.is_empty() { &[][..] } else { &spec.services[..] };
+        let services: BTreeSet<ServiceKey> = asked.iter().map(|service| service.key).collect();
         let mut rules = Self { marks: BTreeMap::new(), ranges: BTreeMap::new(), services };
         for rule in &spec.marks {
             let key = ServiceKey::of_mark(rule.mark, rule.address.is_ipv6());
@@ -96,7 +98,7 @@ mod tests {
     /// The mark whose block the datapath finds for a port of the address: the smallest one.
     fn found(spec: &Spec, port: u16) -> Option<u32> {
         let rules = Rules::of(spec);
-        let blocks = |service: &crate::model::ServiceSpec| {
+        let blocks = |service: &std::sync::Arc<crate::model::ServiceSpec>| {
             let key = service.key;
             rules.addresses(&key).into_iter().map(move |address| (address, key))
         };

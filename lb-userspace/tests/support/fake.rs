@@ -6,9 +6,14 @@ use std::{
 };
 
 use lb_userspace::{
-    api::{engine::Engine, error::EngineError, types::*},
-    model::{Edit, Method, Protocol, ServiceKey, Spec, edit, validate::validate},
+    api::{
+        engine::{ConnectionPart, Engine},
+        error::EngineError,
+        types::*,
+    },
+    model::{Edit, Method, Protocol, ServiceKey, ServiceSpec, Spec, edit, validate::validate},
 };
+use tokio::sync::mpsc;
 
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Mutex<State>>);
@@ -48,7 +53,7 @@ fn changes(old: &Spec, new: &Spec) -> Vec<ChangeView> {
     for service in &new.services {
         let action = match old.service(&service.key) {
             None => ChangeAction::Add,
-            Some(known) if known != service => ChangeAction::Change,
+            Some(known) if known != &**service => ChangeAction::Change,
             Some(_) => continue,
         };
         let detail = format!("{} reals, scheduler {}", service.reals.len(), service.scheduler);
@@ -100,8 +105,8 @@ impl Engine for Fake {
         self.current()
     }
 
-    async fn services(&self) -> Vec<ServiceView> {
-        let view = |service: &lb_userspace::model::ServiceSpec| ServiceView {
+    async fn services(&self, of: Vec<Arc<ServiceSpec>>) -> Vec<ServiceView> {
+        let view = |service: &Arc<ServiceSpec>| ServiceView {
             service: service.key,
             protocol: service.key.protocol,
             address: service.key.address,
@@ -117,6 +122,7 @@ impl Engine for Fake {
             rates: RATES,
             active: 1,
             inactive: 2,
+            real_count: service.reals.len() as u64,
             reals: service
                 .reals
                 .iter()
@@ -147,11 +153,11 @@ impl Engine for Fake {
                 })
                 .collect(),
         };
-        self.current().1.services.iter().map(view).collect()
+        of.iter().map(view).collect()
     }
 
-    async fn stats(&self) -> StatsView {
-        let services = self.services().await.into_iter().map(|service| ServiceStatsView {
+    async fn stats(&self, of: Vec<Arc<ServiceSpec>>) -> StatsView {
+        let services = self.services(of).await.into_iter().map(|service| ServiceStatsView {
             service: service.service,
             counters: service.counters,
             reals: service
@@ -169,7 +175,7 @@ impl Engine for Fake {
         StatsView { verdicts: vec![verdict], services: services.collect(), ..StatsView::default() }
     }
 
-    async fn connections(&self, filter: ConnectionFilter) -> Result<ConnectionPage, EngineError> {
+    async fn connections(&self, filter: ConnectionFilter) -> Result<mpsc::Receiver<ConnectionPart>, EngineError> {
         if let Some(state) = filter.state.filter(|state| !state.eq_ignore_ascii_case("established")) {
             let what = format!("no connection state is named {state:?}; one of established");
             return Err(EngineError::NotFound { what });
@@ -189,9 +195,15 @@ impl Engine for Fake {
             .filter(|view| filter.real.is_none_or(|real| view.real.ip() == real))
             .filter(|view| filter.service.is_none_or(|service| service.endpoint() == view.virtual_))
             .collect();
-        let total = all.len() as u64;
-        let connections: Vec<ConnectionView> = all.into_iter().skip(filter.skip as usize).take(filter.limit).collect();
-        Ok(ConnectionPage { total, shown: connections.len() as u64, connections })
+        let mut first = ConnectionPart { total: all.len() as u64, ..ConnectionPart::default() };
+        let mut shown = all.iter().skip(filter.skip as usize).take(filter.limit);
+        shown.by_ref().take(1).for_each(|view| first.push(view));
+        let mut rest = ConnectionPart::default();
+        shown.for_each(|view| rest.push(view));
+        let (parts, receiver) = mpsc::channel(2);
+        parts.try_send(first).unwrap();
+        parts.try_send(rest).unwrap();
+        Ok(receiver)
     }
 
     async fn zero(&self, service: Option<ServiceKey>) -> Result<ZeroedView, EngineError> {
@@ -208,7 +220,7 @@ impl Engine for Fake {
     async fn plan(&self, spec: Spec) -> Result<PlanView, EngineError> {
         let (revision, old) = self.current();
         let warnings = vec!["this is only a plan".to_owned()];
-        Ok(PlanView { revision, changes: changes(&old, &spec), warnings })
+        Ok(PlanView { revision, changes: changes(&old, &spec), more: 0, warnings })
     }
 
     async fn plan_edits(&self, edits: Vec<Edit>) -> Result<PlanView, EngineError> {
@@ -227,7 +239,7 @@ impl Engine for Fake {
         let changes = changes(&state.spec, &spec);
         state.revision += u64::from(state.spec != spec);
         state.spec = spec;
-        Ok(AppliedView { revision: state.revision, changes })
+        Ok(AppliedView { revision: state.revision, changes, more: 0 })
     }
 
     async fn edit(&self, edits: Vec<Edit>, if_revision: Option<u64>) -> Result<AppliedView, EngineError> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub(super) use self::table::{Column, table};
 use super::{args::Format, error::CliError};
+use crate::api::client::Client;
 
 /// Where and how a command prints.
 pub(super) struct Output {
@@ -34,6 +35,13 @@ impl Output {
                 self.text(&format!("{}\n", json.map_err(|error| CliError::Failed(error.to_string()))?))
             }
         }
+    }
+
+    /// Prints an answer of the API as it is, while it comes.
+    pub(super) async fn copy(&self, client: &Client, path_and_query: &str) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        let copied = client.copy(path_and_query, |part| stdout.write_all(part)).await?;
+        written(copied.and_then(|()| stdout.flush()))
     }
 
     /// Prints a text as it is.

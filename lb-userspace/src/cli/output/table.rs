@@ -1,7 +1,5 @@
 //! Aligned columns without borders: they survive `grep`, `awk` and copying into a mail.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
 /// A column's heading and alignment.
 #[derive(Clone, Copy)]
 pub(in crate::cli) enum Column {
@@ -13,21 +11,29 @@ pub(in crate::cli) enum Column {
 
 /// Lays out rows under their headings; every line ends in a line end and in no space.
 pub(in crate::cli) fn table(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    // Never wrapped to the terminal: a wrapped row is two lines to every tool behind a pipe.
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|column| match column {
-        Column::Left(name) | Column::Right(name) => *name,
-    }));
-    table.add_rows(rows);
-    for (column, layout) in columns.iter().zip(table.column_iter_mut()) {
-        layout.set_padding((0, 2));
-        layout.set_cell_alignment(match column {
-            Column::Left(_) => CellAlignment::Left,
-            Column::Right(_) => CellAlignment::Right,
-        });
+    let headings = columns.iter().map(|column| match column {
+        Column::Left(name) | Column::Right(name) => (*name).to_owned(),
+    });
+    let lines: Vec<Vec<String>> = std::iter::once(headings.collect()).chain(rows).collect();
+    let mut widths = vec![0; columns.len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let mut text = String::new();
+    // Never wrapped to the terminal: a wrapped row is two lines to every tool behind a pipe.
+    for line in &lines {
+        for ((cell, column), width) in line.iter().zip(columns).zip(&widths) {
+            match column {
+                Column::Left(_) => text.push_str(&format!("{cell:<width$}  ")),
+                Column::Right(_) => text.push_str(&format!("{cell:>width$}  ")),
+            }
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]

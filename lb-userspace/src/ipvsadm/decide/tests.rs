@@ -93,7 +93,7 @@ fn what_is_there_already_and_what_is_not() {
 #[test]
 fn an_edit_gives_the_defaults_back_and_leaves_what_ipvsadm_cannot_say() {
     let mut spec = one_real();
-    let known = &mut spec.services[0];
+    let known = spec.service_mut(0);
     known.persistence = Some(Persistence::default());
     known.scheduler = Scheduler::Mh;
     known.scheduler_flags = vec![SchedulerFlag::MhPort, SchedulerFlag::UdpActive];
@@ -117,8 +117,8 @@ fn an_edit_gives_the_defaults_back_and_leaves_what_ipvsadm_cannot_say() {
     assert_eq!((real.weight, real.upper_threshold, real.method), (1, 0, Some(Method::Gre)));
     assert_eq!((real.tunnel_port, real.tunnel_checksum), (None, Some(false)));
     let slots = Change::EditService(Service { scheduler: "mh".to_owned(), ..service(KEY) });
-    spec.services[0].scheduler = Scheduler::Mh;
-    spec.services[0].table_slots = Some(509);
+    spec.service_mut(0).scheduler = Scheduler::Mh;
+    spec.service_mut(0).table_slots = Some(509);
     make(&mut spec, &slots).unwrap();
     assert_eq!(spec.services[0].table_slots, Some(509), "mh keeps its table");
 }
@@ -126,12 +126,12 @@ fn an_edit_gives_the_defaults_back_and_leaves_what_ipvsadm_cannot_say() {
 #[test]
 fn masquerading_is_full_nat_where_that_is_what_it_was() {
     let mut spec = one_real();
-    spec.services[0].reals[0].method = Some(Method::FullNat);
+    spec.service_mut(0).reals[0].method = Some(Method::FullNat);
     make(&mut spec, &Change::EditServer(Server { weight: 0, ..server(KEY, "10.0.1.1:80") })).unwrap();
     assert_eq!((spec.services[0].reals[0].method, spec.services[0].reals[0].weight), (Some(Method::FullNat), 0));
     make(&mut spec, &Change::AddServer(server(KEY, "10.0.1.2:80"))).unwrap();
     assert_eq!(spec.services[0].reals[1].method, Some(Method::Nat));
-    spec.services[0].method = Method::FullNat;
+    spec.service_mut(0).method = Method::FullNat;
     make(&mut spec, &Change::AddServer(server(KEY, "10.0.1.3:80"))).unwrap();
     assert_eq!(spec.services[0].reals[2].method, Some(Method::FullNat), "as its service has it");
     let direct = Server { forwarding: Forwarding::Gatewaying, ..server(KEY, "10.0.1.1:80") };

@@ -1,6 +1,7 @@
 //! Makes an edit: finds the place and changes it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{DirectorEdit, Edit, EditError, RealAdd, RealEdit, RealRef, ServiceEdit, ServiceRef, SomeTimeouts};
 use crate::model::{
@@ -23,7 +24,7 @@ pub fn apply(spec: &mut Spec, edit: Edit) -> Result<(), EditError> {
         Edit::EditReal(edit) => edit_real(spec, &edit),
         Edit::RemoveReal(RealRef { service, real }) => {
             let index = position(spec, &service)?;
-            let reals = &mut spec.services[index].reals;
+            let reals = &mut spec.service_mut(index).reals;
             let at = reals.iter().position(|known| known.endpoint() == real).ok_or_else(|| no_real(&service, real))?;
             reals.remove(at);
             Ok(())
@@ -49,7 +50,7 @@ fn add_service(spec: &mut Spec, mut service: ServiceSpec) -> Result<(), EditErro
         return Err(EditError::AlreadyExists { what: format!("service {}", service.key), verb: "xvs service edit" });
     }
     service.name_flags();
-    spec.services.push(service);
+    spec.services.push(Arc::new(service));
     Ok(())
 }
 
@@ -72,7 +73,7 @@ fn edit_service(spec: &mut Spec, edit: ServiceEdit) -> Result<(), EditError> {
         health,
     } = edit;
     let index = position(spec, &key)?;
-    let service = &mut spec.services[index];
+    let service = spec.service_mut(index);
     change(&mut service.scheduler, scheduler);
     change(&mut service.scheduler_flags, scheduler_flags);
     change(&mut service.table_slots, table_slots);
@@ -89,7 +90,7 @@ fn edit_service(spec: &mut Spec, edit: ServiceEdit) -> Result<(), EditError> {
 
 fn add_real(spec: &mut Spec, key: &ServiceKey, real: RealSpec) -> Result<(), EditError> {
     let index = position(spec, key)?;
-    let reals = &mut spec.services[index].reals;
+    let reals = &mut spec.service_mut(index).reals;
     if reals.iter().any(|known| known.endpoint() == real.endpoint()) {
         return Err(EditError::AlreadyExists {
             what: format!("real {} of service {key}", real.endpoint()),
@@ -113,7 +114,7 @@ fn edit_real(spec: &mut Spec, edit: &RealEdit) -> Result<(), EditError> {
         tunnel_checksum,
     } = edit;
     let index = position(spec, key)?;
-    let reals = &mut spec.services[index].reals;
+    let reals = &mut spec.service_mut(index).reals;
     let real = reals.iter_mut().find(|known| known.endpoint() == *endpoint).ok_or_else(|| no_real(key, *endpoint))?;
     if is_empty {
         return Err(EditError::Empty { what: format!("real {endpoint} of service {key}") });

@@ -41,7 +41,9 @@ fn an_edit_reads_back_from_its_own_json() {
         health: Some(None),
         ..ServiceEdit::new(KEY.parse().unwrap())
     };
-    for case in [Edit::EditService(removed), Edit::AddService(spec().services.remove(0))] {
+    for case in
+        [Edit::EditService(removed), Edit::AddService(std::sync::Arc::unwrap_or_clone(spec().services.remove(0)))]
+    {
         assert_eq!(edit(&serde_json::to_string(&case).unwrap()), case);
     }
 }

@@ -5,6 +5,7 @@
 //! was wrong. Any bytes may come in: what is too large, too deep or not UTF-8 is one clear error.
 
 mod place;
+mod plain;
 mod reader;
 mod shape;
 
@@ -19,22 +20,25 @@ use super::{
     validate::{self, Finding},
 };
 
-/// Bytes of a configuration: 10 000 services with a hundred reals each fit; more is a mistake or an attack.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Problems told at once. Nobody reads more, and 16 MiB can hold millions.
+/// Bytes of a configuration: 10 000 services with a hundred reals each are 60 MB; more is a mistake or an attack.
+pub const MAX_BYTES: usize = 128 * 1024 * 1024;
+/// Problems told at once. Nobody reads more, and 128 MiB can hold millions.
 const MAX_PROBLEMS: usize = 1000;
 
 /// Reads a configuration. The problems come sorted by line.
 pub fn parse(bytes: &[u8]) -> Result<Spec, Vec<Problem>> {
     if bytes.len() > MAX_BYTES {
-        let message = format!("the configuration has {} bytes; at most {MAX_BYTES} (16 MiB)", bytes.len());
+        let message = format!("the configuration has {} bytes; at most {MAX_BYTES} (128 MiB)", bytes.len());
         return Err(vec![Problem::unplaced("", message)]);
     }
     let text = std::str::from_utf8(bytes).map_err(|error| vec![not_utf8(bytes, error.valid_up_to())])?;
-    parse_text(text)
+    match plain::parse(text) {
+        Some(spec) => Ok(spec),
+        None => parse_document(text),
+    }
 }
 
-fn parse_text(text: &str) -> Result<Spec, Vec<Problem>> {
+fn parse_document(text: &str) -> Result<Spec, Vec<Problem>> {
     let lines = Lines::new(text);
     let document = Document::parse(text).map_err(|error| {
         let (line, column) = lines.place(error.span().map_or(text.len(), |span| span.start));

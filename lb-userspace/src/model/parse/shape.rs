@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use toml_edit::Table;
 
@@ -29,7 +30,7 @@ pub(super) fn read(table: &Table) -> (Spec, Vec<Unread>) {
     let mut root = Section::root(&report, table);
     let director = root.section("director").map(director).unwrap_or_default();
     let marks = root.sections("mark").into_iter().map(mark).collect();
-    let services = root.sections("service").into_iter().map(service).collect();
+    let services = root.sections("service").into_iter().map(service).map(Arc::new).collect();
     root.finish();
     (Spec { director, marks, services }, report.into_inner())
 }

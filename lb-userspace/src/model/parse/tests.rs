@@ -223,7 +223,7 @@ fn inline_tables_and_single_statuses_are_taken() {
 fn a_file_too_large_is_refused_before_it_is_read() {
     let problems = parse(&vec![b'#'; MAX_BYTES + 1]).unwrap_err();
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].message.contains("16777217 bytes; at most 16777216"), "{}", problems[0]);
+    assert!(problems[0].message.contains("134217729 bytes; at most 134217728"), "{}", problems[0]);
 }
 
 #[test]

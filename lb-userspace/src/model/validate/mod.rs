@@ -11,11 +11,18 @@ mod service;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display},
     net::IpAddr,
     ops::RangeInclusive,
+    sync::Arc,
 };
 
-use super::{key::ServiceKey, problem::Problem, spec::Spec, word::Protocol};
+use super::{
+    key::ServiceKey,
+    problem::Problem,
+    spec::{ServiceSpec, Spec},
+    word::Protocol,
+};
 
 /// Services in a Spec. One costs a slot of every per-service table.
 pub const MAX_SERVICES: usize = 10_000;
@@ -52,37 +59,44 @@ pub(super) struct Finding {
 
 /// Everything that is wrong with a Spec; empty when it can be served. The problems have no line.
 pub fn validate(spec: &Spec) -> Vec<Problem> {
-    findings(spec, &BTreeSet::new()).into_iter().map(|found| Problem::unplaced(found.key, found.message)).collect()
+    problems(findings(spec, &BTreeSet::new()))
+}
+
+/// As [`validate`], for a Spec that came out of one that can be served: what the two share is not looked at again, unless something that
+/// it depends on differs.
+pub fn validate_change(spec: &Spec, known: &Spec) -> Vec<Problem> {
+    if known.director != spec.director || known.marks != spec.marks {
+        return validate(spec);
+    }
+    let pairs = || spec.services.iter().zip(&known.services);
+    let has_same_keys = spec.services.len() == known.services.len()
+        && pairs().all(|(one, other)| Arc::ptr_eq(one, other) || one.key == other.key);
+    let broken = BTreeSet::new();
+    if has_same_keys {
+        let mut check = Check::new(spec, &broken);
+        for (index, (service, _)) in pairs().enumerate().filter(|(_, (one, other))| !Arc::ptr_eq(one, other)) {
+            check.service(&format!("service[{index}]"), service);
+        }
+        return problems(check.found);
+    }
+    let mut check = Check::new(spec, &broken);
+    // A service of any port takes the ports that another one's helper needs.
+    if check.any_port == any_port(known) {
+        check.shared = known.services.iter().map(Arc::as_ptr).collect();
+    }
+    check.all(spec);
+    problems(check.found)
+}
+
+fn problems(found: Vec<Finding>) -> Vec<Problem> {
+    found.into_iter().map(|found| Problem::unplaced(found.key, found.message)).collect()
 }
 
 /// As [`validate`], for a Spec of which the values under the keys `broken` could not be read: they hold
 /// defaults, so nothing is said about them nor about what depends on them.
 pub(super) fn findings(spec: &Spec, broken: &BTreeSet<String>) -> Vec<Finding> {
-    let Spec { director, marks, services } = spec;
-    let unread = broken.iter().any(|key| key.starts_with("director.local_addresses"));
-    let has_local = |is_v4| unread || director.local_addresses.iter().any(|local| local.is_ipv4() == is_v4);
-    let locals = [true, false].into_iter().filter(|is_v4| has_local(*is_v4)).collect();
-    let mut check = Check { broken, locals, any_port: any_port(spec), found: Vec::new() };
-    check.director(director);
-    check.local_addresses(spec);
-    if services.len() > MAX_SERVICES {
-        check.say("service", format!("{} services are too many; at most {MAX_SERVICES}", services.len()));
-        return check.found;
-    }
-    let mut known = BTreeMap::<ServiceKey, String>::new();
-    for (index, service) in services.iter().enumerate() {
-        let path = format!("service[{index}]");
-        if check.key_read(&path) {
-            if let Some(first) = known.get(&service.key) {
-                let key = format!("{path}.{}", if service.key.mark().is_some() { "mark" } else { "address" });
-                check.duplicate(&key, &format!("service {}", service.key), first);
-            } else {
-                known.insert(service.key, path.clone());
-            }
-        }
-        check.service(&path, service);
-    }
-    check.marks(marks, director, &known);
+    let mut check = Check::new(spec, broken);
+    check.all(spec);
     check.found
 }
 
@@ -103,10 +117,59 @@ struct Check<'a> {
     locals: BTreeSet<bool>,
     /// See [`any_port`].
     any_port: BTreeMap<IpAddr, String>,
+    /// Services that have been found good.
+    shared: BTreeSet<*const ServiceSpec>,
     found: Vec<Finding>,
 }
 
-impl Check<'_> {
+/// The place of a real in a Spec, written only where there is something to say.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    service: &'a str,
+    index: usize,
+}
+
+impl Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.real[{}]", self.service, self.index)
+    }
+}
+
+impl<'a> Check<'a> {
+    fn new(spec: &Spec, broken: &'a BTreeSet<String>) -> Self {
+        let unread = broken.iter().any(|key| key.starts_with("director.local_addresses"));
+        let locals = &spec.director.local_addresses;
+        let has_local = |is_v4| unread || locals.iter().any(|local| local.is_ipv4() == is_v4);
+        let locals = [true, false].into_iter().filter(|is_v4| has_local(*is_v4)).collect();
+        Self { broken, locals, any_port: any_port(spec), shared: BTreeSet::new(), found: Vec::new() }
+    }
+
+    fn all(&mut self, spec: &Spec) {
+        let Spec { director, marks, services } = spec;
+        self.director(director);
+        self.local_addresses(spec);
+        if services.len() > MAX_SERVICES {
+            self.say("service", format!("{} services are too many; at most {MAX_SERVICES}", services.len()));
+            return;
+        }
+        let mut known = BTreeMap::<ServiceKey, String>::new();
+        for (index, service) in services.iter().enumerate() {
+            let path = format!("service[{index}]");
+            if !self.shared.contains(&Arc::as_ptr(service)) {
+                self.service(&path, service);
+            }
+            if self.key_read(&path) {
+                if let Some(first) = known.get(&service.key) {
+                    let key = format!("{path}.{}", if service.key.mark().is_some() { "mark" } else { "address" });
+                    self.duplicate(&key, &format!("service {}", service.key), first);
+                } else {
+                    known.insert(service.key, path);
+                }
+            }
+        }
+        self.marks(marks, director, &known);
+    }
+
     fn say(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.found.push(Finding { key: key.into(), message: message.into(), first: None });
     }
@@ -117,7 +180,7 @@ impl Check<'_> {
     }
 
     /// Could all of these be read?
-    fn read(&self, path: &str, keys: &[&str]) -> bool {
+    fn read(&self, path: impl Display, keys: &[&str]) -> bool {
         self.broken.is_empty() || !keys.iter().any(|key| self.broken.contains(&format!("{path}.{key}")))
     }
 
@@ -127,15 +190,15 @@ impl Check<'_> {
     }
 
     /// Checks a number whose key could be read.
-    fn range<T: PartialOrd + std::fmt::Display>(&mut self, path: &str, key: &str, value: T, range: &RangeInclusive<T>) {
-        if self.read(path, &[key]) && !range.contains(&value) {
+    fn range<T: PartialOrd + Display>(&mut self, path: impl Display, key: &str, value: T, range: &RangeInclusive<T>) {
+        if !range.contains(&value) && self.read(&path, &[key]) {
             self.say(format!("{path}.{key}"), out_of_range(value, range));
         }
     }
 }
 
 /// The sentence for a number outside its range.
-pub(super) fn out_of_range<V: std::fmt::Display, T: std::fmt::Display>(value: V, range: &RangeInclusive<T>) -> String {
+pub(super) fn out_of_range<V: Display, T: Display>(value: V, range: &RangeInclusive<T>) -> String {
     format!("{value} is out of range; from {} to {}", range.start(), range.end())
 }
 

@@ -1,13 +1,13 @@
 //! Real servers.
 
-use super::{Check, THRESHOLD, WEIGHT, out_of_range};
+use super::{At, Check, THRESHOLD, WEIGHT, out_of_range};
 use crate::model::address::{family, unusable};
 use crate::model::spec::{RealSpec, ServiceSpec};
 use crate::model::word::Method;
 
 impl Check<'_> {
     /// The numbers of a real.
-    pub(super) fn real_numbers(&mut self, at: &str, real: &RealSpec) {
+    pub(super) fn real_numbers(&mut self, at: At<'_>, real: &RealSpec) {
         let RealSpec { weight, upper_threshold: upper, lower_threshold: lower, .. } = *real;
         self.range(at, "weight", weight, &WEIGHT);
         self.range(at, "upper_threshold", upper, &THRESHOLD);
@@ -23,10 +23,11 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn real_address(&mut self, at: &str, service: &ServiceSpec, real: &RealSpec, path: &str) {
-        let key = format!("{at}.address");
+    pub(super) fn real_address(&mut self, at: At<'_>, service: &ServiceSpec, real: &RealSpec) {
+        let path = at.service;
+        let key = || format!("{at}.address");
         if let Some(reason) = unusable(real.address) {
-            self.say(&key, format!("{} is {reason}: no real server can have it", real.address));
+            self.say(key(), format!("{} is {reason}: no real server can have it", real.address));
             return;
         }
         if !self.key_read(path) {
@@ -40,7 +41,7 @@ impl Check<'_> {
                 "port {}: {method} forwarding does not rewrite the ports of a mark's service; leave it out, or use method nat",
                 real.port
             );
-            self.say(&key, message);
+            self.say(key(), message);
         }
         if method_read && !is_mark && real.port != service.key.port && !method.is_translated() {
             let message = format!(
@@ -48,14 +49,14 @@ impl Check<'_> {
                  method nat or fullnat",
                 real.port, service.key.port
             );
-            self.say(&key, message);
+            self.say(key(), message);
         }
         if method_read && !is_mark && method.is_translated() && (real.port == 0) != (service.key.port == 0) {
             let message = match real.port {
                 0 => "port 0 is for services of any port, whose packets keep their port".to_owned(),
                 port => format!("port {port}: the service has any port, and its packets keep theirs; leave it out"),
             };
-            self.say(&key, message);
+            self.say(key(), message);
         }
         if method_read && real.tunnel_port.is_some() && method != Method::Gue {
             self.say(format!("{at}.tunnel_port"), format!("{method} forwarding has no UDP header; use method gue"));
@@ -68,7 +69,7 @@ impl Check<'_> {
             self.say(format!("{at}.tunnel_checksum"), message);
         }
         if real.address == service.key.address {
-            self.say(&key, format!("{} is the service's own address: its packets would come back", real.address));
+            self.say(key(), format!("{} is the service's own address: its packets would come back", real.address));
             return;
         }
         let (ours, theirs) = (family(service.key.address), family(real.address));
@@ -78,7 +79,7 @@ impl Check<'_> {
                  use method tunnel, gue, gre or fullnat",
                 real.address, service.key
             );
-            self.say(&key, message);
+            self.say(key(), message);
         }
         if method_read && method == Method::Nat && ours != theirs {
             let message = format!(
@@ -86,14 +87,14 @@ impl Check<'_> {
                  other family; use method fullnat",
                 real.address, service.key
             );
-            self.say(&key, message);
+            self.say(key(), message);
         }
         if method_read && method == Method::FullNat && !self.locals.contains(&real.address.is_ipv4()) {
             let message = format!(
                 "fullnat to {} sends from an {theirs} address of the director: name one in director.local_addresses",
                 real.address
             );
-            self.say(&key, message);
+            self.say(key(), message);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, MARK, MAX_REALS, TABLE_SLOTS, TIMEOUT_SECONDS};
+use super::{At, Check, MARK, MAX_REALS, TABLE_SLOTS, TIMEOUT_SECONDS};
 use crate::model::address::{family, unusable};
 use crate::model::persistence::Persistence;
 use crate::model::spec::{ServiceSpec, SomeTimeouts};
@@ -37,7 +37,7 @@ impl Check<'_> {
         if let Some(SomeTimeouts { tcp, tcp_fin, udp }) = *timeouts {
             for (key, seconds) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
                 if let Some(seconds) = seconds {
-                    self.range(&format!("{path}.timeouts"), key, seconds, &TIMEOUT_SECONDS);
+                    self.range(format!("{path}.timeouts"), key, seconds, &TIMEOUT_SECONDS);
                 }
             }
         }
@@ -52,18 +52,18 @@ impl Check<'_> {
             self.say(format!("{path}.real"), message);
             return;
         }
-        let mut known = BTreeMap::<_, String>::new();
+        let mut known = BTreeMap::new();
         for (index, real) in reals.iter().enumerate() {
-            let at = format!("{path}.real[{index}]");
-            if self.read(&at, &["address"]) {
-                if let Some(first) = known.get(&(real.address, real.port)) {
-                    self.duplicate(&format!("{at}.address"), &format!("real {}", real.endpoint()), first);
-                } else {
-                    known.insert((real.address, real.port), at.clone());
+            let at = At { service: path, index };
+            if self.read(at, &["address"]) {
+                let first = *known.entry((real.address, real.port)).or_insert(at);
+                if first.index != index {
+                    let what = format!("real {}", real.endpoint());
+                    self.duplicate(&format!("{at}.address"), &what, &first.to_string());
                 }
-                self.real_address(&at, service, real, path);
+                self.real_address(at, service, real);
             }
-            self.real_numbers(&at, real);
+            self.real_numbers(at, real);
         }
     }
 

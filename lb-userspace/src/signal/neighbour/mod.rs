@@ -13,6 +13,7 @@ mod resolver;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -70,13 +71,16 @@ pub const WAITING: &str = "waiting for an answer";
 /// Starts the resolver in this thread's network namespace. Needs a tokio runtime.
 ///
 /// The output is empty until the first listing is done; a target that is not in it has not been looked at yet.
-pub fn spawn(targets: watch::Receiver<BTreeSet<Target>>) -> watch::Receiver<BTreeMap<Target, NextHop>> {
-    let (output, next_hops) = watch::channel(BTreeMap::new());
+pub fn spawn(targets: watch::Receiver<Arc<BTreeSet<Target>>>) -> watch::Receiver<Arc<BTreeMap<Target, NextHop>>> {
+    let (output, next_hops) = watch::channel(Arc::default());
     tokio::spawn(run(targets, output));
     next_hops
 }
 
-async fn run(mut targets: watch::Receiver<BTreeSet<Target>>, output: watch::Sender<BTreeMap<Target, NextHop>>) {
+async fn run(
+    mut targets: watch::Receiver<Arc<BTreeSet<Target>>>,
+    output: watch::Sender<Arc<BTreeMap<Target, NextHop>>>,
+) {
     let mut reported = false;
     loop {
         let cause = match Resolver::open() {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -24,10 +26,13 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Routes are looked up, and everything is listed, again at most this often because of announcements. A router with a
 /// full table sees thousands of route changes a second, none of which may concern us.
 const SPACING: Duration = Duration::from_millis(200);
+/// Routes that are looked up again with each listing, 10 µs each; of more addresses one stretch after the other. A change of routes is
+/// announced, and all are looked up then.
+const IN_TURN: usize = 128;
 /// Requests under way at a time. Each takes about 10 µs in the kernel; more would only fill the socket.
 const IN_FLIGHT: usize = 64;
 
-type Output = watch::Sender<BTreeMap<Target, NextHop>>;
+type Output = watch::Sender<Arc<BTreeMap<Target, NextHop>>>;
 
 /// Why the resolver stopped without an error.
 #[derive(Debug)]
@@ -48,6 +53,10 @@ pub(super) struct Resolver {
     last_interface: BTreeMap<IpAddr, u32>,
     needed: BTreeSet<Key>,
     attempts: Attempts,
+    /// The last address whose route was looked up in turn.
+    turn: Option<IpAddr>,
+    /// No neighbour has to be asked for, or checked.
+    is_settled: bool,
 }
 
 impl Resolver {
@@ -63,16 +72,18 @@ impl Resolver {
             last_interface: BTreeMap::new(),
             needed: BTreeSet::new(),
             attempts: Attempts::default(),
+            turn: None,
+            is_settled: false,
         })
     }
 
     /// Works until nobody listens or a socket fails.
     pub(super) async fn run(
         &mut self,
-        targets: &mut watch::Receiver<BTreeSet<Target>>,
+        targets: &mut watch::Receiver<Arc<BTreeSet<Target>>>,
         output: &Output,
     ) -> Result<Ended, NetError> {
-        let mut wanted = targets.borrow_and_update().clone();
+        let mut wanted = Arc::clone(&targets.borrow_and_update());
         let mut targets_open = true;
         self.work(Work::Everything, &wanted, output).await?;
 
@@ -85,7 +96,7 @@ impl Resolver {
                 () = output.closed() => return Ok(Ended::NobodyListens),
                 changed = targets.changed(), if targets_open => match changed {
                     Ok(()) => {
-                        wanted.clone_from(&targets.borrow_and_update());
+                        wanted = Arc::clone(&targets.borrow_and_update());
                         due.add(Work::Decide, Instant::now() + DEBOUNCE);
                     }
                     // Nobody will change the targets any more; those that are known are still followed.
@@ -95,7 +106,7 @@ impl Resolver {
                     Some(event) => self.absorb(event, &mut due),
                     None => return Ok(Ended::SubscriptionClosed),
                 },
-                _ = resync.tick() => due.add(Work::Everything, Instant::now()),
+                _ = resync.tick() => self.resync(&wanted, output).await?,
                 () = tokio::time::sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {
                     if let Some(work) = due.take(Instant::now()) {
                         self.work(work, &wanted, output).await?;
@@ -148,6 +159,27 @@ impl Resolver {
         }
     }
 
+    /// What was lost or misread, of links and neighbours at once, of routes in turn.
+    async fn resync(&mut self, wanted: &BTreeSet<Target>, output: &Output) -> Result<(), NetError> {
+        if self.lookups.len() <= IN_TURN {
+            return self.work(Work::Everything, wanted, output).await;
+        }
+        let (links, neighbours) = (self.netlink.links().await?, self.netlink.neighbours().await?);
+        let is_other = links != self.facts.links || neighbours != self.facts.neighbours;
+        (self.facts.links, self.facts.neighbours) = (links, neighbours);
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let turn: Vec<IpAddr> =
+            self.lookups.range((after, Bound::Unbounded)).map(|(address, _)| *address).take(IN_TURN).collect();
+        self.turn = if turn.len() < IN_TURN { None } else { turn.last().copied() };
+        let before: Vec<Option<Lookup>> = turn.iter().map(|address| self.lookups.get(address).cloned()).collect();
+        self.look_up(turn.clone()).await?;
+        let is_same = |(address, before): (&IpAddr, &Option<Lookup>)| self.lookups.get(address) == before.as_ref();
+        if is_other || !self.is_settled || !turn.iter().zip(&before).all(is_same) {
+            self.work(Work::Decide, wanted, output).await?;
+        }
+        Ok(())
+    }
+
     async fn work(&mut self, work: Work, wanted: &BTreeSet<Target>, output: &Output) -> Result<(), NetError> {
         if work >= Work::Everything {
             self.facts.links = self.netlink.links().await?;
@@ -165,8 +197,10 @@ impl Resolver {
         }
         let next_hops = self.decide_all(wanted).await?;
         output.send_if_modified(|known| {
-            let modified = *known != next_hops;
-            *known = next_hops;
+            let modified = **known != next_hops;
+            if modified {
+                *known = Arc::new(next_hops);
+            }
             modified
         });
         Ok(())
@@ -199,6 +233,7 @@ impl Resolver {
         let mut next_hops = BTreeMap::new();
         let mut needed = BTreeSet::new();
         let mut solicit = BTreeSet::new();
+        self.is_settled = true;
         for target in wanted {
             let Some(lookup) = self.lookups.get(&target.address) else { continue };
             let last_interface = self.last_interface.get(&target.address).copied();
@@ -210,6 +245,7 @@ impl Resolver {
             next_hops.insert(*target, next_hop);
             let Some(key) = need.key() else { continue };
             needed.insert(key);
+            self.is_settled &= matches!(need, Need::Serves(_));
             let ask = match need {
                 Need::Serves(_) => {
                     self.attempts.answered(key);
