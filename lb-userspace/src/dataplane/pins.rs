@@ -353,3 +353,31 @@ fn mount_bpffs(directory: &Path) -> Result<(), DataplaneError> {
     mount(Some("bpf"), MOUNT, Some("bpf"), MsFlags::empty(), None::<&str>)
         .map_err(|e| DataplaneError::other(format!("mounting the bpf file system at {MOUNT}"), e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `CONNECTIONS_V4` at 16 bytes a place; eight million connections in less than 200 MB.
+    #[test]
+    fn tables_are_as_large_as_connections_ask_for() {
+        let geometry = |connections| Geometry::for_connections(connections, 64, 64, 1);
+        for (connections, bytes, places) in [
+            (65_536, 1_310_720, 81_920),
+            (1 << 20, 20_971_520, 1_310_720),
+            (8 << 20, 167_772_160, 10_485_760),
+            (16 << 20, 335_544_320, 20_971_520),
+            (31_876_710, 536_870_912, 33_554_432),
+        ] {
+            let geometry = geometry(connections).unwrap();
+            assert_eq!((geometry.bytes(Table::ConnectionsV4), geometry.v4.places()), (bytes, places));
+            assert!(geometry.v4.room() >= u64::from(connections), "{connections}");
+            assert!(geometry.bytes(Table::ConnectionsV6) <= MAX_TABLE);
+            for buckets in [geometry.v4, geometry.v6] {
+                assert_eq!(Buckets::of(buckets.all()), Some(buckets), "an adopted table tells both numbers");
+            }
+        }
+        assert!(geometry(31_876_711).unwrap_err().to_string().contains("31876710"));
+        assert_eq!([0, 1, 7, 11].map(Buckets::of), [None; 4]);
+    }
+}

@@ -224,7 +224,7 @@ pub fn timeouts(director: &DirectorSpec, current: &Settings) -> [u32; STATES] {
 }
 
 /// Numbers of ESTABLISHED, FIN_WAIT and UDP.
-const SETTABLE: [usize; 3] = [1, 4, 11];
+const SETTABLE: [usize; 3] = [State::Established as usize, State::FinWait as usize, State::Udp as usize];
 
 fn settings(spec: &Spec, current: &Settings) -> Settings {
     let director = &spec.director;
