@@ -78,24 +78,29 @@ const ORDERS: [(&str, [usize; 6], u64); 4] = [
 /// Sends datagrams of every order. `number` goes on counting: a packet's name is not used again at once.
 fn all_orders(stage: &Stage, method: &str, family: Family, outer: Family, number: &mut usize) {
     // A port of its own for each: a client's port that is given out again must not meet a connection to a real that is gone.
-    let target = SocketAddr::new(plan::vip(family, 0), 5353 + *number as u16);
+    // And a VIP of its own for the kernel's: it may choose an identification that is chosen here a second later, and fragments that come
+    // before their first one would then belong to its packet.
+    let [target, of_kernel] = [0, 1].map(|n| SocketAddr::new(plan::vip(family, n), 5353 + *number as u16));
     // Behind translation a real is asked at its own address, anywhere else at the VIP.
     let is_translated = ["nat", "fullnat"].contains(&method);
     let at = |real: &str| match is_translated {
-        true => SocketAddr::new(stage.address(real, outer), target.port()),
-        false => target,
+        true => vec![SocketAddr::new(stage.address(real, outer), target.port())],
+        false => vec![target, of_kernel],
     };
-    let _servers: Vec<Server> =
-        stage.cluster.real_names().iter().map(|real| Server::udp_echo(stage, real, at(real))).collect();
+    let names = stage.cluster.real_names();
+    let places = names.iter().flat_map(|real| at(real).into_iter().map(move |place| (real, place)));
+    let _servers: Vec<Server> = places.map(|(real, place)| Server::udp_echo(stage, real, place)).collect();
     let director = if is_translated { nat::director(stage, FULL_NAT) } else { String::new() };
-    stage.apply_and_wait(&format!(
-        "{director}[[service]]\naddress = \"{target}\"\nprotocol = \"udp\"\nscheduler = \"rr\"\nmethod = \"{method}\"\n{}",
-        stage.reals(outer, &[1, 1])
-    ));
-    // By the client's own kernel.
+    let services = [target, of_kernel].map(|address| {
+        format!(
+            "[[service]]\naddress = \"{address}\"\nprotocol = \"udp\"\nscheduler = \"rr\"\nmethod = \"{method}\"\n{}",
+            stage.reals(outer, &[1, 1])
+        )
+    });
+    stage.apply_and_wait(&format!("{director}{}", services.concat()));
     for _ in 0..20 {
         *number += 1;
-        let socket = udp::socket(stage, target);
+        let socket = udp::socket(stage, of_kernel);
         socket.send(&datagram(*number)).unwrap();
         assert!(answered(&socket, *number), "{method}: datagram {number} of the kernel");
     }

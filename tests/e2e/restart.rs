@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lb_common::abi::names::PROGRAM_DIRECTOR;
-use lb_lab::Plan;
 use lb_lab::load::{Load, LoadSpec};
-use lb_lab::plan::Family;
+use lb_lab::plan::{DIRECTOR, Family};
+use lb_lab::{Netns, Plan, paths};
 use object::{Architecture, Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::hold::Held;
@@ -86,7 +86,7 @@ fn killed_and_started_again_under_load_no_request_fails() {
 fn rebuilt(stage: &Stage) -> PathBuf {
     const SET_32: u8 = 0xb4;
     const SET_64: u8 = 0xb7;
-    let mut binary = fs::read(lb_lab::paths::xvs().unwrap()).unwrap();
+    let mut binary = fs::read(paths::xvs().unwrap()).unwrap();
     let code = director_code(&binary);
     let code = &mut binary[code];
     let mut changed = 0;
@@ -134,7 +134,7 @@ fn upgraded_to_a_program_of_other_code_under_load_no_request_fails() {
         let before = stage.status().interfaces[0].clone();
         let load = Load::start(stage.cluster.client().unwrap(), LoadSpec::new(target, None)).unwrap();
         more(&load, 500);
-        let original = lb_lab::paths::xvs().unwrap();
+        let original = paths::xvs().unwrap();
         let mut tags = vec![tag(before.program_id)];
         for binary in [rebuilt(stage), original] {
             stage.cluster.director_mut().kill();
@@ -216,5 +216,37 @@ fn killed_while_changing_it_comes_back_whole() {
         let report = load.stop();
         assert_eq!(report.failed, 0, "{:?}", report.errors);
         println!("8 kills while changing, {} requests, {} failed", report.requests, report.failed);
+    });
+}
+
+/// A pin outlives its interface. Another one may have its name and number: in a network namespace that was made anew, or here.
+#[test]
+fn a_link_whose_interface_is_gone_is_no_attachment() {
+    stage::with("gone", Plan::one_arm(1), |stage| {
+        let (_, target) = stage::http(Family::V4, 0);
+        let service = format!("[[service]]\naddress = \"{target}\"\n{}", stage.reals(Family::V4, &[1]));
+        let host = Netns::existing(stage.cluster.topology().lab(), DIRECTOR).unwrap();
+        let make = || {
+            host.ip_batch(
+                "link add more index 77 type veth peer name other index 78\nlink set more up\nlink set other up\n",
+            )
+        };
+        let has_program = |interface: &str| host.run(&["ip", "link", "show", interface]).unwrap().contains("prog/xdp");
+        let xvs = paths::xvs().unwrap();
+        let peer = |verb: &str| host.run(&[xvs.to_str().unwrap(), "veth-peer", verb, "other"]).unwrap();
+        make().unwrap();
+        assert_eq!((peer("attach"), peer("attach")), ("other: attached\n".to_owned(), String::new()));
+        stage.apply_and_wait(&format!("[director]\ninterfaces = [\"eth0\", \"more\"]\n{service}"));
+        assert!(has_program("more") && has_program("other"));
+
+        stage.cluster.director_mut().kill();
+        host.run(&["ip", "link", "delete", "more"]).unwrap();
+        make().unwrap();
+        assert!(!has_program("more") && !has_program("other"));
+        assert_eq!(peer("attach"), "other: attached\n");
+        stage.cluster.director_mut().restart().unwrap();
+        wait("the new interface is served", || if has_program("more") { Ok(()) } else { Err("not yet".to_owned()) });
+        assert!(has_program("other"));
+        assert_eq!(peer("detach"), "other: detached\n");
     });
 }

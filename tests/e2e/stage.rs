@@ -41,6 +41,24 @@ pub(crate) fn with_options(
     assert_eq!(Residue::find(&Scope::Lab(lab)).lines(), Vec::<String>::new(), "left behind");
 }
 
+impl Drop for Stage {
+    /// What there is to know of a test that failed: what became of the packets, in the director and in the hosts' kernels.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        match self.cluster.director().json(&["stats"]) {
+            Ok(stats) => println!("xvs stats: {stats}"),
+            Err(error) => println!("xvs stats: {error}"),
+        }
+        let hosts = [plan::CLIENT, plan::DIRECTOR].map(str::to_owned).into_iter().chain(self.cluster.real_names());
+        for host in hosts {
+            let said = self.cluster.topology().netns(&host).and_then(|netns| netns.run(&["nstat", "-as"]));
+            println!("{host}: {}", said.unwrap_or_else(|error| error.to_string()));
+        }
+    }
+}
+
 impl Stage {
     /// Asks the director for JSON.
     pub(crate) fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {

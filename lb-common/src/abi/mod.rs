@@ -25,4 +25,5 @@ mod pod;
 /// 3: a connection's state takes five bits, and the settings hold 32 timeouts, for the states of SCTP; the reply table and what belongs
 /// to it; counters of answers.
 /// 4: templates; capacities, shapes and remembered destinations; a configuration has what persistence needs.
+/// 5: overflow buckets, and other hashes of connections and services; UDP's state has another number; four times the service buckets.
 pub const LAYOUT_VERSION: u32 = 5;

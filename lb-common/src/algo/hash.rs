@@ -11,7 +11,7 @@ const fn round(word: u64, multiplier: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// Hash of a connection key of one word, of which [`first_bucket`] and [`second_bucket`] take different bits. The secret's second half
+/// Hash of a connection key of one word, of which [`connection_first`] and [`connection_second`] take different bits. The secret's second half
 /// is odd, since it multiplies.
 #[inline(always)]
 pub const fn flow_v4(key: u64, secret: [u64; 2]) -> u64 {
@@ -33,17 +33,17 @@ pub const fn mark(address: [u64; 2], protocol: u8, secret: [u64; 2]) -> u64 {
     round(word, GOLDEN).wrapping_mul(PI | 1)
 }
 
-/// A connection's bucket in the first table, below `mask + 1`, a power of two. The service comes in last, and moves the connection by as
+/// The bucket that a connection stands in first, of `mask + 1`, a power of two. The service comes in last, and moves the connection by as
 /// many buckets: the rest is known while the datapath still looks for the service, which saves 2 ns of 14.
 #[inline(always)]
 pub const fn connection_first(hash: u64, service: u32, mask: u64) -> u64 {
     (hash >> 32 ^ service as u64) & mask
 }
 
-/// The one in the table that takes what does not fit there.
+/// The one that it stands in if there is no room there: of `overflow_mask + 1`, a power of two, which are numbered behind the first ones.
 #[inline(always)]
-pub const fn connection_second(hash: u64, service: u32, mask: u64) -> u64 {
-    (hash >> 8 ^ service as u64) & mask
+pub const fn connection_second(hash: u64, service: u32, mask: u64, overflow_mask: u64) -> u64 {
+    ((hash >> 8 ^ service as u64) & overflow_mask) + mask + 1
 }
 
 /// Name of a fragmented packet, from the words that identify it: never 0 or 1, which mean something else in its table.

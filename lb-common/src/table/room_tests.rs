@@ -36,7 +36,7 @@ impl Table {
 
     fn numbers(&self, key: u64) -> [u32; 2] {
         let (hash, overflow) = (hash::flow_v4(key, SECRET), self.buckets.len() as u64 - self.first);
-        let second = self.first + hash::connection_second(hash, SERVICE, overflow - 1);
+        let second = hash::connection_second(hash, SERVICE, self.first - 1, overflow - 1);
         [hash::connection_first(hash, SERVICE, self.first - 1) as u32, second as u32]
     }
 

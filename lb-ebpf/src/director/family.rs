@@ -130,7 +130,7 @@ pub(crate) trait Family: Sized {
         embedded: &Embedded<Self::Address>,
     ) -> Result<(), Verdict>;
 
-    /// Entry `index` of its connection tables.
+    /// Entry `index` of its connection table.
     #[inline(always)]
     fn slot(index: u32) -> SlotOf<Self> {
         Self::bucket(index / WAYS as u32).slot(index as usize % WAYS)

@@ -11,6 +11,7 @@ use aya::programs::{Xdp, XdpMode};
 use lb_common::abi::names::{PROGRAM_DECAP, PROGRAM_PASS};
 use nix::net::if_::if_nametoindex;
 
+use super::loader::take_over;
 use super::pins::{Pins, pin_name};
 use super::{DataplaneError, objects};
 use crate::realserver::{AttachedLink, DecapAttacher, DecapError};
@@ -57,10 +58,13 @@ impl VethPeer {
     /// Attaches it so that it stays when this process ends. True when it was not there before.
     pub fn attach(&self, interface: &str) -> Result<bool, DataplaneError> {
         let pin = pin(&self.pins, PROGRAM_PASS, interface)?;
-        if pin.exists() {
-            return Ok(false);
-        }
         let mut object = load()?;
+        if pin.exists() {
+            if take_over(loaded(&mut object, PROGRAM_PASS, interface)?, &pin, interface)?.is_some() {
+                return Ok(false);
+            }
+            remove(&pin)?;
+        }
         link(&mut object, PROGRAM_PASS, interface, &pin)?;
         Ok(true)
     }
@@ -141,11 +145,20 @@ fn fill_vips(map: &mut Map, vips: &[IpAddr], gue_port: u16) -> Result<(), Datapl
     Ok(())
 }
 
-fn link(object: &mut Ebpf, name: &'static str, interface: &str, pin: &Path) -> Result<(), DataplaneError> {
+/// A program of the object, in the kernel.
+fn loaded<'a>(object: &'a mut Ebpf, name: &'static str, interface: &str) -> Result<&'a mut Xdp, DataplaneError> {
     let failed = |e: &dyn std::fmt::Display| DataplaneError::other(format!("{name} on {interface}"), e);
     let program = object.program_mut(name).ok_or_else(|| failed(&"not in the object"))?;
     let program: &mut Xdp = program.try_into().map_err(|e| failed(&e))?;
-    program.load().map_err(|e| failed(&e))?;
+    if program.fd().is_err() {
+        program.load().map_err(|e| failed(&e))?;
+    }
+    Ok(program)
+}
+
+fn link(object: &mut Ebpf, name: &'static str, interface: &str, pin: &Path) -> Result<(), DataplaneError> {
+    let failed = |e: &dyn std::fmt::Display| DataplaneError::other(format!("{name} on {interface}"), e);
+    let program = loaded(object, name, interface)?;
     let id = match program.attach(interface, XdpMode::Driver) {
         Ok(id) => id,
         Err(native) => {

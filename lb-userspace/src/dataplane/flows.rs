@@ -158,10 +158,9 @@ struct Side<'a, const KEY: usize> {
 
 /// Numbers of a connection's two buckets.
 fn numbers(buckets: Buckets, hash: u64, service: u32) -> [usize; 2] {
-    let mask = |count: u32| u64::from(count - 1);
-    let first = hash::connection_first(hash, service, mask(buckets.first)) as usize;
-    let second = hash::connection_second(hash, service, mask(buckets.overflow)) as usize;
-    [first, buckets.first as usize + second]
+    let (mask, overflow_mask) = (u64::from(buckets.first - 1), u64::from(buckets.overflow - 1));
+    let second = hash::connection_second(hash, service, mask, overflow_mask);
+    [hash::connection_first(hash, service, mask), second].map(|number| number as usize)
 }
 
 impl<'a, const KEY: usize> Side<'a, KEY> {

@@ -15,6 +15,7 @@ use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::names::PROGRAM_DIRECTOR;
 use lb_common::abi::settings::Settings;
+use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
 use super::memory::Memory;
@@ -102,20 +103,20 @@ impl Loaded {
         let program = program(&mut self.object)?;
         let pinned_modes = [true, false].map(|is_native| (is_native, pins.link(interface, ifindex, is_native)));
         let existing = pinned_modes.into_iter().find(|(_, path)| path.exists());
-        let is_adopted = existing.is_some();
-        let (link, is_native) = if let Some((is_native, path)) = existing {
-            if (mode == Mode::Native && !is_native) || (mode == Mode::Generic && is_native) {
-                tracing::warn!("{interface} keeps the mode it was attached in; `xvs detach` makes room for another");
+        let adopted = match existing {
+            None => None,
+            Some((is_native, path)) => {
+                if (mode == Mode::Native && !is_native) || (mode == Mode::Generic && is_native) {
+                    tracing::warn!(
+                        "{interface} keeps the mode it was attached in; `xvs detach` makes room for another"
+                    );
+                }
+                take_over(program, &path, interface)?.map(|link| (link, is_native))
             }
-            let pinned =
-                PinnedLink::from_pin(&path).map_err(|e| DataplaneError::other(path.display().to_string(), e))?;
-            let id = program
-                .attach_to_link(
-                    XdpLink::try_from(FdLink::from(pinned))
-                        .map_err(|e| DataplaneError::other(path.display().to_string(), e))?,
-                )
-                .map_err(|e| DataplaneError::other(format!("updating the link on {interface}"), chain(&e)))?;
-            (fd_link(program, id, interface)?, is_native)
+        };
+        let is_adopted = adopted.is_some();
+        let (link, is_native) = if let Some(adopted) = adopted {
+            adopted
         } else {
             // Links of the same name that are left belong to an interface that has been made anew.
             remove_links(pins, interface)?;
@@ -179,6 +180,25 @@ fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
         .program_mut(PROGRAM_DIRECTOR)
         .ok_or_else(|| DataplaneError::other(PROGRAM_DIRECTOR, "not in the object"))?;
     program.try_into().map_err(|e| DataplaneError::other(PROGRAM_DIRECTOR, e))
+}
+
+/// Puts the program in the place of the one on a pinned link. None if the link's interface is gone: a pin outlives it, and another
+/// interface may have its name and number, in a network namespace that was made anew.
+pub(super) fn take_over(program: &mut Xdp, path: &Path, interface: &str) -> Result<Option<FdLink>, DataplaneError> {
+    let failed = |e: &dyn std::fmt::Display| DataplaneError::other(path.display().to_string(), e);
+    let pinned = PinnedLink::from_pin(path).map_err(|e| failed(&e))?;
+    let link = XdpLink::try_from(FdLink::from(pinned)).map_err(|e| failed(&e))?;
+    match program.attach_to_link(link) {
+        Ok(id) => fd_link(program, id, interface).map(Some),
+        Err(error) if is_of_a_gone_interface(&error) => Ok(None),
+        Err(error) => Err(DataplaneError::other(format!("updating the link on {interface}"), chain(&error))),
+    }
+}
+
+/// The kernel's answer where a link's interface is gone.
+fn is_of_a_gone_interface(error: &ProgramError) -> bool {
+    let ProgramError::SyscallError(SyscallError { io_error, .. }) = error else { return false };
+    io_error.raw_os_error() == Some(Errno::ENOLINK as i32)
 }
 
 /// The new link, and whether it is in the driver.

@@ -41,14 +41,15 @@ macro_rules! buckets {
         /// The one that it stands in if there is no room there.
         #[inline(always)]
         pub(crate) fn $second(hash: u64, service: u32) -> $bucket {
-            $bucket(<$table>::at(hash::connection_second(hash, service, $overflow_mask()) + $mask() + 1))
+            $bucket(<$table>::at(hash::connection_second(hash, service, $mask(), $overflow_mask())))
         }
 
         /// Numbers of both.
         #[inline(always)]
         pub(crate) fn $numbers(hash: u64, service: u32) -> [u32; 2] {
-            let second = hash::connection_second(hash, service, $overflow_mask()) + $mask() + 1;
-            [hash::connection_first(hash, service, $mask()) as u32, second as u32]
+            let (mask, overflow_mask) = ($mask(), $overflow_mask());
+            let second = hash::connection_second(hash, service, mask, overflow_mask);
+            [hash::connection_first(hash, service, mask) as u32, second as u32]
         }
 
         /// The bucket with a number.

@@ -1,4 +1,5 @@
-//! How many messages a CPU may still send for itself: a bucket of tokens that fills with the clock.
+//! A line of words for each CPU: how many messages it may still send for itself, by a bucket of tokens that fills with the clock; how far it
+//! may still search for room; what it keeps of the running packet.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
 use lb_common::abi::limits::{MESSAGE_BURST, ROOM_STEPS_PER_JIFFY};

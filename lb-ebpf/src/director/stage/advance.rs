@@ -10,20 +10,16 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::algo::state::{self, Direction};
 use lb_common::wire::parse::Flow;
 
-use super::connection;
 use super::service::Found;
 use super::tie::Occasion;
 use super::tunnel::Stand;
+use super::{REAL, TIE, connection};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::settings;
 
 /// The packet begins a new connection: in the place of the one that it belonged to, which is gone.
 pub(crate) const BEGINS: u32 = u32::MAX;
-/// From here on what is returned is a real's number with this bit; below, a verdict's.
-pub(crate) const REAL: u32 = 1 << 24;
-/// Beside a real: the connection's tie has to be looked at.
-pub(crate) const TIE: u32 = 1 << 25;
 
 /// Moves the connection of the IPv4 packet at `stand` on, which is for the service that `target` leads to.
 #[unsafe(no_mangle)]
@@ -41,10 +37,7 @@ pub extern "C" fn xvs_advance_v6(ctx: *mut xdp_md, stand: u64, target: u64) -> u
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
-    match super::flow::<F>(ctx, stand).and_then(|flow| advance::<F>(&flow, target)) {
-        Ok(number) => number,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(super::flow::<F>(ctx, stand).and_then(|flow| advance::<F>(&flow, target)))
 }
 
 #[inline(always)]
@@ -53,7 +46,7 @@ fn advance<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Ver
     // Gone since the caller has seen it: the packet comes a moment later.
     let Some(found) = connection::find(&place) else { return Ok(BEGINS) };
     let now = settings::now();
-    let real = Chosen::of(found.meta.real());
+    let real = Chosen::of_connection(found.meta);
     let state = found.meta.state();
     let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
     if state.is_template() {

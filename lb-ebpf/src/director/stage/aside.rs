@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::real::{disposition, method};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::{checksum, hash};
@@ -12,7 +11,6 @@ use lb_common::wire::embedded::ERROR_HEADER;
 use lb_common::wire::parse::Flow;
 use lb_common::wire::transport::{ICMP, ICMPV6, is_icmp_error, is_icmpv6_error};
 use lb_common::wire::{Packet, View, ethernet, icmp, ipv4, ipv6};
-use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::{Frame, Window};
 
 use super::error::{self, Error};
@@ -47,7 +45,7 @@ pub(crate) fn ask(ctx: *mut xdp_md, stand: Stand, is_fragment: bool) -> Result<S
     if answer & SENT != 0 {
         return Ok(Sent { real: Chosen::of(answer as u32), entropy: (answer >> 32) as u32 });
     }
-    Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(answer as u32)).unwrap_or(Verdict::Internal))
+    Err(super::verdict(answer as u32))
 }
 
 /// [`ask`] for IPv4, by numbers.

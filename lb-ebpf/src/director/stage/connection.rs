@@ -4,7 +4,6 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{Meta, State};
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::limits::WAYS;
 use lb_common::abi::real::{Load, disposition, method};
 use lb_common::abi::service::Target;
@@ -12,7 +11,6 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::algo::tcp_state;
 use lb_common::table::{self, Bucket, Found, Slot};
 use lb_common::wire::parse::Flow;
-use lb_ebpf::immediate::masked;
 
 use super::tie::Occasion;
 use super::tunnel::Stand;
@@ -79,11 +77,9 @@ pub(crate) fn follow<F: Family>(
     }
     match F::advance(ctx, stand, target) {
         advance::BEGINS => Ok(None),
-        number if number < advance::REAL => {
-            Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal))
-        }
+        number if number < super::REAL => Err(super::verdict(number)),
         number => {
-            if number & advance::TIE != 0 {
+            if number & super::TIE != 0 {
                 nat::tie(ctx, stand, Occasion::CHANGE)?;
             }
             Ok(Some(Chosen::of(number)))

@@ -71,30 +71,21 @@ pub extern "C" fn xvs_full_nat_across(ctx: *mut xdp_md, stand: u64, row: u64) ->
             cross::to_v6(ctx, stand, source, destination, ports)
         })
     };
-    match result {
-        Ok(()) => Verdict::Nat as u32,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(result.map(|()| Verdict::Nat as u32))
 }
 
 /// Translates the IPv4 packet at `stand`. Returns the number of the verdict, or what is [`left`] with a row.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_full_nat_v4(ctx: *mut xdp_md, stand: u64) -> u32 {
-    match run::<V4>(ctx, Stand(stand)) {
-        Ok(number) => number,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(run::<V4>(ctx, Stand(stand)))
 }
 
 /// The same for IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xvs_full_nat_v6(ctx: *mut xdp_md, stand: u64) -> u32 {
-    match run::<V6>(ctx, Stand(stand)) {
-        Ok(number) => number,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(run::<V6>(ctx, Stand(stand)))
 }
 
 #[inline(always)]
@@ -128,7 +119,7 @@ fn run<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<u32, Verdict> {
     // A first fragment with an option more would reach into the next one.
     let tells = protocol == TCP
         && !F::is_fragment(&flow.ip)
-        && Chosen::of(found.meta.real()).entry.end().options() & option::TOA != 0
+        && Chosen::of_connection(found.meta).entry.end().options() & option::TOA != 0
         && is_first_data::<F>(&frame, F::payload(&flow.ip), flow.transport.flags, record);
     let Some(ip) = F::plain(&frame, stand.offset(), &flow.ip) else { return Ok(left::ANY | row.number()) };
     F::translate(&frame, stand.offset(), &ip, &change)?;

@@ -4,8 +4,10 @@
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::verdict::Verdict;
 use lb_common::wire::parse::{Flow, Then};
+use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use self::tunnel::Stand;
@@ -34,6 +36,26 @@ pub(crate) mod tie;
 pub(crate) mod toa;
 pub(crate) mod too_big;
 pub(crate) mod tunnel;
+
+/// A number that a function out of line returns is a real's, if it has this bit; otherwise a verdict's.
+pub(crate) const REAL: u32 = 1 << 24;
+/// Beside a real: the connection's tie has to be looked at.
+pub(crate) const TIE: u32 = 1 << 25;
+
+/// A result by number.
+#[inline(always)]
+pub(crate) fn number(result: Result<u32, Verdict>) -> u32 {
+    match result {
+        Ok(number) => number,
+        Err(verdict) => verdict as u32,
+    }
+}
+
+/// The verdict with a number that a function out of line has returned.
+#[inline(always)]
+pub(crate) fn verdict(number: u32) -> Verdict {
+    Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)
+}
 
 /// The frame of the running program's context.
 #[inline(always)]

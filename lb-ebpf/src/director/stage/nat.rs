@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "the ingress interface is read from the context; a global function needs a name")]
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::fragment::handed;
 use lb_common::abi::real::{method, option};
 use lb_common::abi::reply::Ends;
@@ -12,7 +11,6 @@ use lb_common::wire::Packet;
 use lb_common::wire::parse::Flow;
 use lb_common::wire::translate::{Change, Ports};
 use lb_ebpf::helpers;
-use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use super::tie::{Occasion, TIED, xvs_tie};
@@ -151,7 +149,7 @@ impl By {
 pub(crate) fn translate_any(ctx: *mut xdp_md, stand: Stand, by: By) -> Result<(), Verdict> {
     match xvs_translate(ctx, stand.0, by.0) {
         TRANSLATED => Ok(()),
-        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+        number => Err(super::verdict(number)),
     }
 }
 
@@ -164,10 +162,7 @@ const TRANSLATED: u32 = 1 << 31;
 pub extern "C" fn xvs_translate(ctx: *mut xdp_md, stand: u64, by: u64) -> u32 {
     let stand = Stand(stand);
     let result = if stand.is_v6() { run::<V6>(ctx, stand, by) } else { run::<V4>(ctx, stand, by) };
-    match result {
-        Ok(()) => TRANSLATED,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(result.map(|()| TRANSLATED))
 }
 
 #[inline(always)]
@@ -229,6 +224,6 @@ pub(crate) fn segment_limit(record: RecordAt, mtu: u32, client_is_v6: bool) -> u
 pub(crate) fn tie(ctx: *mut xdp_md, stand: Stand, occasion: Occasion) -> Result<(), Verdict> {
     match xvs_tie(ctx, stand.0, occasion.0) {
         TIED => Ok(()),
-        number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+        number => Err(super::verdict(number)),
     }
 }

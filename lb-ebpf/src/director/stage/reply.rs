@@ -4,7 +4,6 @@
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::fragment::handed;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
@@ -16,7 +15,6 @@ use lb_common::wire::translate::{Change, Ports};
 use lb_common::wire::transport::{TCP, TCP_HEADER};
 use lb_common::wire::{Packet, View, ethernet};
 use lb_ebpf::helpers;
-use lb_ebpf::immediate::masked;
 
 use super::clamp::xvs_clamp;
 use super::nat::By;
@@ -202,7 +200,7 @@ fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32, flags: u8)
     }
     let number = xvs_across(ctx, stand.0, u64::from(row.number()));
     if number != Verdict::Reply as u32 {
-        return Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal);
+        return super::verdict(number);
     }
     let record = row.record();
     if flags & flag::SYN != 0 {
@@ -222,10 +220,7 @@ fn send_across(ctx: *mut xdp_md, stand: Stand, row: Row, length: u32, flags: u8)
 pub extern "C" fn xvs_across(ctx: *mut xdp_md, stand: u64, row: u64) -> u32 {
     let (stand, row) = (Stand(stand), Row::of(row as u32));
     let result = if stand.is_v6() { across::<V6, V4>(ctx, stand, row) } else { across::<V4, V6>(ctx, stand, row) };
-    match result {
-        Ok(()) => Verdict::Reply as u32,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(result.map(|()| Verdict::Reply as u32))
 }
 
 #[inline(always)]

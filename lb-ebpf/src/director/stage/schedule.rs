@@ -2,7 +2,6 @@
 
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::connection::{Meta, State};
-use lb_common::abi::counters::VERDICT_SLOTS;
 use lb_common::abi::fragment::handed;
 use lb_common::abi::real::{disposition, method};
 use lb_common::abi::service::{self, Config, Member, Target};
@@ -12,13 +11,12 @@ use lb_common::algo::tcp_state;
 use lb_common::sched::{self, Client, Kind};
 use lb_common::wire::parse::Flow;
 use lb_common::wire::transport::UDP;
-use lb_ebpf::immediate::masked;
 
 use super::enter::MAY_EVICT;
 use super::service::Found;
 use super::tie::Occasion;
 use super::tunnel::Stand;
-use super::{connection, inexact, nat, packet};
+use super::{REAL, TIE, connection, inexact, nat, packet};
 use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::{counters, limits, pool, settings};
@@ -30,7 +28,7 @@ pub(crate) fn new_connection<F: Family>(ctx: *mut xdp_md, target: Target, stand:
     if number & REAL == 0 {
         return match number {
             HAND_OVER => Err(nat::hand_over(ctx, &packet(ctx), handed::NO_CONNECTION)),
-            number => Err(Verdict::of(masked::<{ VERDICT_SLOTS - 1 }>(number)).unwrap_or(Verdict::Internal)),
+            number => Err(super::verdict(number)),
         };
     }
     if number & TIE != 0 {
@@ -45,12 +43,7 @@ pub(crate) fn new_connection<F: Family>(ctx: *mut xdp_md, target: Target, stand:
 /// No real: what schedulers and templates return instead of a number.
 pub(crate) const NO_REAL: u32 = u32::MAX;
 
-// What [`Family::begin`] returns: the number of a verdict, or
-/// a real's number with this bit, and
-const REAL: u32 = 1 << 24;
-/// this one if its connection has to be tied; or
-const TIE: u32 = 1 << 25;
-/// this, when the daemon's helper is to have the packet.
+/// What [`Family::begin`] returns when the daemon's helper is to have the packet.
 const HAND_OVER: u32 = 1 << 8;
 
 /// [`Family::begin`] for IPv4. Global functions take numbers and return one: the verifier walks them once by themselves, instead of
@@ -72,10 +65,7 @@ pub extern "C" fn xvs_begin_v6(ctx: *mut xdp_md, stand: u64, target: u64) -> u32
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
-    match super::flow::<F>(ctx, stand).and_then(|flow| begin::<F>(&flow, target)) {
-        Ok(number) => number,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(super::flow::<F>(ctx, stand).and_then(|flow| begin::<F>(&flow, target)))
 }
 
 /// The real that a hash scheduler has for the client.

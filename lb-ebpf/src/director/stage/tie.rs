@@ -114,10 +114,7 @@ pub extern "C" fn xvs_attempt_v6(ctx: *mut xdp_md, stand: u64, attempt: u64) -> 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: u64, attempt: u64) -> u32 {
     let flow = super::flow::<F>(ctx, Stand(stand));
-    match flow.and_then(|flow| tie::<F>(&flow, attempt)) {
-        Ok(number) => number,
-        Err(verdict) => verdict as u32,
-    }
+    super::number(flow.and_then(|flow| tie::<F>(&flow, attempt)))
 }
 
 #[inline(always)]
@@ -164,7 +161,7 @@ fn begin<F: Family>(
     index: u32,
     old: u32,
 ) -> Result<u32, Verdict> {
-    let real = Chosen::of(found.meta.real());
+    let real = Chosen::of_connection(found.meta);
     let is_full = real.entry.way().method() == method::FULL_NAT;
     let new = ends_of::<F>(real, place, F::protocol(&flow.ip), is_full, attempt)?;
     let again = |spent: Verdict| if attempt < ATTEMPTS - 1 { Ok(AGAIN) } else { Err(spent) };
