@@ -61,6 +61,7 @@ mod path_mtu;
 mod persistence;
 mod refusals;
 mod residue;
+mod resize;
 mod restart;
 mod sctp;
 mod shares;

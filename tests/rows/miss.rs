@@ -2,6 +2,7 @@
 
 use lb_common::abi::connection::State;
 use lb_common::abi::service::scheduler::{LC, MH, RR, SH, WLC, WRR};
+use lb_common::abi::settings::Settings;
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, Options, direct};
 use lb_tests::packet::{ACK, FIN, Packet, RST, SYN};
@@ -47,6 +48,37 @@ fn stateful_schedulers_want_a_syn() {
             }
         }
         assert_eq!(director.connections().len(), 6);
+    }
+}
+
+/// While connections move to tables of another size what begins none may belong to one that is not there yet.
+#[test]
+fn while_connections_move_only_openings_begin_one() {
+    for (scheduler, sloppy) in [(RR, false), (RR, true), (MH, false)] {
+        let mut director = director(scheduler, sloppy);
+        for frame in both(4000, SYN) {
+            assert_eq!(director.send(&frame).verdict, Direct);
+        }
+        let settings = director.tables.settings();
+        director.tables.set_settings(&Settings { moving: 1, ..settings });
+        for (port, flags, verdict) in
+            [(4000, ACK, Direct), (4001, ACK, Moving), (4001, RST, Moving), (4001, SYN, Direct), (4001, ACK, Direct)]
+        {
+            for frame in both(port, flags) {
+                assert_eq!(director.send(&frame).verdict, verdict, "scheduler {scheduler}, {port}, flags {flags:#x}");
+            }
+        }
+        assert_eq!(director.connections().len(), 4);
+        // To no service, and no answer: only where answers come back through the director may it be one.
+        let other = Packet::v4(CLIENT, "10.0.0.7").tcp(4000, 80, ACK).build();
+        director.tables.set_settings(&Settings { moving: 1, replies: 0, ..settings });
+        assert_eq!(director.send(&other).verdict, NotAService);
+        director.tables.set_settings(&Settings { moving: 1, replies: 1, ..settings });
+        assert_eq!(director.send(&other).verdict, Moving);
+        let opening = Packet::v4(CLIENT, "10.0.0.7").tcp(4000, 80, SYN).build();
+        assert_eq!(director.send(&opening).verdict, NotAService);
+        director.tables.set_settings(&settings);
+        assert_eq!(director.send(&other).verdict, NotAService);
     }
 }
 

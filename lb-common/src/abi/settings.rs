@@ -30,8 +30,10 @@ pub struct Settings {
     pub reuse_states: u64,
     /// Not 0: a template whose real has weight 0 is not followed (IPVS `expire_quiescent_template`).
     pub expire_quiescent: u64,
+    /// Not 0: connections are on their way to tables of another size. A packet that does not begin one may belong to one of these.
+    pub moving: u64,
     /// Zero: fills up to a power of two, which tables hold values of.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 5],
 }
 
 /// Bits of [`Settings::inexact`]: how an address without exact match is looked up once more.

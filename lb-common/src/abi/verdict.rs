@@ -90,6 +90,7 @@ verdicts! {
     37 PortZero             Drop     "port-zero"              "Begins a connection from or to port 0: dropped."
     38 Local                Pass     "local"                  "To a real that is this director: passed to the kernel."
     39 ToHelper             Drop     "to-helper"              "Of an FTP control connection, or the begin of a data connection: handed to the daemon, which sends it on."
+    40 Moving               Drop     "moving"                 "Of no connection that is known, and begins none, while connections move to tables of another size: dropped, and comes again."
 }
 
 impl Verdict {

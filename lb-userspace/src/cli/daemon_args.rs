@@ -28,13 +28,14 @@ pub struct DaemonArgs {
     /// Where the applied configuration is kept
     #[arg(long, value_name = "PATH", default_value = "/var/lib/xvs")]
     pub state_dir: PathBuf,
-    /// Connections remembered over IPv4, and over IPv6 (16 million at most); none means the built-in size
+    /// Connections remembered over IPv4, and over IPv6 (16 million at most); none means the built-in size. Tables of another size take
+    /// over what those that are there hold
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..=31_876_710))]
     pub connections: Option<u32>,
     /// Real servers over all services; none means the built-in size
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub reals: Option<u32>,
-    /// Connections with address translation (nat, fullnat) remembered; none means the built-in size
+    /// Connections with address translation (nat, fullnat) remembered; none means the built-in size. Taken over likewise
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1 << 21))]
     pub translated: Option<u32>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,lb_userspace::net=debug

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::LAYOUT_VERSION;
 use lb_common::abi::remembered::EXPIRATION;
-use lb_common::abi::settings::{DEFAULT_TIMEOUTS, Settings};
-use lb_common::abi::tables::Table;
+use lb_common::abi::settings::Settings;
 use tokio::sync::{mpsc, watch};
 
 use super::change::{Companions, Steps, World};
@@ -17,6 +15,7 @@ use super::counts;
 use super::held::Held;
 use super::helper::{Helper, Moment, is_handed};
 use super::rates::Statistics;
+use super::startup::{adopted, new_settings, resized};
 use super::store::{Saved, Store, sharing};
 use super::trim;
 use super::wants::{Wants, difference};
@@ -27,9 +26,8 @@ use crate::dataplane::ageing::{Ageing, Source};
 use crate::dataplane::clock::{self, Clock};
 use crate::dataplane::early::{self, EarlyFragment};
 use crate::dataplane::loader::{Loaded, Mode};
-use crate::dataplane::mapped::Mapped;
-use crate::dataplane::memory::from_pin;
 use crate::dataplane::pins::{Geometry, Pins};
+use crate::dataplane::resize::{Resize, Resized, recover};
 use crate::dataplane::rounds::Rounds;
 use crate::dataplane::tables::Tables;
 use crate::dataplane::{DataplaneError, cpus, objects};
@@ -53,6 +51,8 @@ pub(super) struct Director {
     companions: Option<Companions>,
     /// The tables could not follow for want of room; the next tick tries again.
     pub(super) is_behind: bool,
+    /// Connections are on their way to the tables, from others that an attached program still uses.
+    resize: Option<Resize>,
     pins: Pins,
     mode: Mode,
     by_flag: Vec<String>,
@@ -87,29 +87,27 @@ impl Director {
         let mut clock = Clock::load()?;
         let mut warnings = Vec::new();
         let wanted = Geometry::for_connections(options.connections, options.reals, options.translated, cpus()?)?;
+        recover(&pins)?;
         let adopted = adopted(&pins)?;
-        if let Some((kept, _)) = adopted.filter(|(kept, _)| *kept != wanted) {
-            let connections = kept.v4.room();
-            warnings.push(format!(
-                "the tables keep the size they were created with ({connections} connections, {} reals); \
-                 `xvs detach` makes room for another, and forgets connections",
-                kept.reals
-            ));
-        }
         let is_new = adopted.is_none();
-        let (geometry, settings) = match adopted {
+        let (mut geometry, settings) = match adopted {
             Some(found) => found,
             None => (wanted, new_settings(&mut clock)?),
         };
-        let loaded = Loaded::load(objects::DIRECTOR, &pins, &geometry, &settings, &store.verifier_log());
+        let resize = resized(&pins, (geometry, wanted), &settings, &mut clock, &mut warnings);
+        let mut maps = pins.clone();
+        if let Some((next, _)) = &resize {
+            (geometry, maps) = (*next, pins.next());
+        }
+        let loaded = Loaded::load(objects::DIRECTOR, &maps, &geometry, &settings, &store.verifier_log());
         if loaded.is_err() && is_new {
             pins.remove_maps()?;
         }
         let mut loaded = loaded?;
         let early = early::read(&mut loaded)?;
         let mut tables = Tables::adopt(loaded.memory(), geometry)?;
-        if is_new {
-            tables.set_settings(&settings);
+        if is_new || settings.moving != 0 {
+            tables.set_settings(&Settings { moving: 0, ..settings });
         }
         let helper = Helper::open(&mut warnings);
         let (wants, ways, checks) = Wants::new();
@@ -122,6 +120,7 @@ impl Director {
             warnings,
             companions: None,
             is_behind: false,
+            resize: resize.map(|(_, resize)| resize),
             pins,
             mode: options.mode,
             by_flag: options.interfaces.clone(),
@@ -340,8 +339,31 @@ impl Director {
         names
     }
 
-    /// Attaches to the interfaces of a Spec that have no program yet; all of them or none. Returns which.
+    /// Attaches to the interfaces of a Spec that have no program yet; all of them or none. Returns which. Where connections are on their
+    /// way from other tables, they arrive.
     fn attach(&mut self, spec: &Spec) -> Result<Vec<String>, EngineError> {
+        let Some(mut resize) = self.resize.take() else { return self.attach_all(spec) };
+        let tick = |clock: &mut Clock, settings: &Settings| clock.tick(settings.tick_shift);
+        let settings = self.tables.settings();
+        let now = tick(&mut self.clock, &settings).map_err(|error| failed(error.to_string()))?;
+        resize.catch_up(now);
+        self.tables.set_settings(&Settings { moving: 1, ..settings });
+        let attached = self.attach_all(spec);
+        let resized = attached.is_ok().then(|| resize.finish(&self.tables, now));
+        self.tables.set_settings(&Settings { moving: 0, ..settings });
+        match resized.transpose().map_err(|error| failed(error.to_string()))? {
+            Some(Resized { carried, lost: 0 }) => {
+                tracing::info!("{carried} connections go on in tables of another size");
+            }
+            Some(Resized { carried, lost }) => {
+                tracing::warn!("{carried} connections go on in tables of another size, {lost} found no room in them");
+            }
+            None => {}
+        }
+        attached
+    }
+
+    fn attach_all(&mut self, spec: &Spec) -> Result<Vec<String>, EngineError> {
         let mut new = Vec::new();
         for name in self.interfaces(spec) {
             if self.loaded.links().contains_key(&name) {
@@ -475,44 +497,4 @@ fn failed(cause: String) -> EngineError {
 fn check(spec: &Spec, applied: &Spec) -> Result<(), EngineError> {
     let problems = validate::validate_change(spec, applied);
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Refused { problems }) }
-}
-
-/// Settings of tables that are about to be made.
-fn new_settings(clock: &mut Clock) -> Result<Settings, DataplaneError> {
-    let rate = clock.rate()?;
-    let shift = clock::shift_for(rate);
-    Ok(Settings {
-        layout_version: LAYOUT_VERSION,
-        jiffies_per_second: rate,
-        tick_shift: shift,
-        hash_key: random_key()?,
-        timeouts: DEFAULT_TIMEOUTS.map(|seconds| clock::ticks(seconds, rate, shift)),
-        ..Settings::default()
-    })
-}
-
-/// Size and settings of tables that are there. Tables without version are those of a daemon that died while it made them: no program
-/// has ever used them, so they are made anew.
-fn adopted(pins: &Pins) -> Result<Option<(Geometry, Settings)>, DataplaneError> {
-    let Some(geometry) = pins.existing(cpus()?)? else { return Ok(None) };
-    let path = pins.map(Table::Settings);
-    let map = Mapped::of(&from_pin(&path)?, geometry.layout(Table::Settings))?;
-    let settings: Settings = map.read(0).unwrap_or_default();
-    match settings.layout_version {
-        LAYOUT_VERSION => Ok(Some((geometry, settings))),
-        0 => pins.remove_maps().map(|()| None),
-        other => {
-            let difference = format!("layout version {other}, this version has {LAYOUT_VERSION}");
-            Err(DataplaneError::Shape { path, difference })
-        }
-    }
-}
-
-fn random_key() -> Result<[u64; 2], DataplaneError> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
-        .map_err(|e| DataplaneError::other("/dev/urandom", e))?;
-    let word = |at: usize| bytes[at..at + 8].iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
-    Ok([word(0), word(8)])
 }

@@ -12,6 +12,7 @@ mod helper;
 mod journal;
 mod listing;
 mod rates;
+mod startup;
 mod store;
 mod trim;
 mod views;

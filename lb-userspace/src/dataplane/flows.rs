@@ -39,6 +39,14 @@ pub(super) struct Connections<'a> {
     pub(super) secret: [u64; 2],
 }
 
+/// How room is made for a connection: by one that has had its time, or that may yield to it.
+#[derive(Clone, Copy)]
+pub(super) struct Entering<'a> {
+    pub(super) now: u32,
+    pub(super) timeouts: &'a [u32; STATES],
+    pub(super) may_evict: bool,
+}
+
 /// An address as in packets: IPv6 in two words, IPv4 in the lower half of the first.
 pub(super) fn words(address: IpAddr) -> [u64; 2] {
     let mut bytes = [0; 16];
@@ -99,10 +107,12 @@ impl Flow {
 impl<'a> Connections<'a> {
     /// The flow's connection.
     pub(super) fn find(&self, flow: &Flow) -> Option<At> {
-        match flow.client {
-            SocketAddr::V4(_) => self.side_v4(flow).find(flow.service),
-            SocketAddr::V6(_) => self.side_v6(flow).find(flow.service),
-        }
+        self.find_key(flow.key(), flow.client.is_ipv6(), flow.service)
+    }
+
+    /// The connection of a service with these key words.
+    pub(super) fn find_key(&self, key: [u64; 3], is_v6: bool, service: u32) -> Option<At> {
+        if is_v6 { self.side_v6(key, service).find(service) } else { self.side_v4(key[0], service).find(service) }
     }
 
     /// Writes a connection of the flow, which must have none. Gives its place, and the meta word of one that had to go for it.
@@ -113,11 +123,21 @@ impl<'a> Connections<'a> {
         now: u32,
         timeouts: &[u32; STATES],
     ) -> Option<(At, Option<Meta>)> {
-        let (place, evicted) = match flow.client {
-            SocketAddr::V4(_) => self.side_v4(flow).begin(meta, now, timeouts)?,
-            SocketAddr::V6(_) => self.side_v6(flow).begin(meta, now, timeouts)?,
-        };
+        let evicting = Entering { now, timeouts, may_evict: true };
+        let (place, evicted) = self.enter(flow.key(), flow.client.is_ipv6(), meta, evicting)?;
         Some((At { place, meta }, evicted))
+    }
+
+    /// The same by key words.
+    pub(super) fn enter(
+        &self,
+        key: [u64; 3],
+        is_v6: bool,
+        meta: Meta,
+        how: Entering<'_>,
+    ) -> Option<(Place, Option<Meta>)> {
+        let service = meta.service();
+        if is_v6 { self.side_v6(key, service).enter(meta, how) } else { self.side_v4(key[0], service).enter(meta, how) }
     }
 
     /// Key words and meta word at a place; IPv4 has one key word.
@@ -129,21 +149,24 @@ impl<'a> Connections<'a> {
         Some((key, Meta(word(width - 1))))
     }
 
+    /// Places of a family's table.
+    pub(super) fn places(&self, is_v6: bool) -> u32 {
+        self.buckets[usize::from(is_v6)].places() as u32
+    }
+
     /// The meta word at a place.
     pub(super) fn meta(&self, place: Place) -> Option<&'a AtomicU64> {
         let at = place.index() as usize;
         if place.is_v6() { self.v6.get(at * 4 + 3) } else { self.v4.get(at * 2 + 1) }
     }
 
-    fn side_v4(&self, flow: &Flow) -> Side<'a, 1> {
-        let key = flow.key()[0];
-        let [first, second] = numbers(self.buckets[0], hash::flow_v4(key, self.secret), flow.service);
+    fn side_v4(&self, key: u64, service: u32) -> Side<'a, 1> {
+        let [first, second] = numbers(self.buckets[0], hash::flow_v4(key, self.secret), service);
         Side { table: self.v4, key: [key], buckets: [first, second], is_v6: false }
     }
 
-    fn side_v6(&self, flow: &Flow) -> Side<'a, 3> {
-        let key = flow.key();
-        let [first, second] = numbers(self.buckets[1], hash::flow_v6(key, self.secret), flow.service);
+    fn side_v6(&self, key: [u64; 3], service: u32) -> Side<'a, 3> {
+        let [first, second] = numbers(self.buckets[1], hash::flow_v6(key, self.secret), service);
         Side { table: self.v6, key, buckets: [first, second], is_v6: true }
     }
 }
@@ -177,9 +200,9 @@ impl<'a, const KEY: usize> Side<'a, KEY> {
         found.next().map(|Found { slot, meta }| At { place: self.place(slot), meta })
     }
 
-    fn begin(&self, meta: Meta, now: u32, timeouts: &[u32; STATES]) -> Option<(Place, Option<Meta>)> {
+    fn enter(&self, meta: Meta, how: Entering<'_>) -> Option<(Place, Option<Meta>)> {
         let [first, second] = self.buckets();
-        let Claimed { slot, evicted } = table::claim(first, second, now, timeouts, true)?;
+        let Claimed { slot, evicted } = table::claim(first, second, how.now, how.timeouts, how.may_evict)?;
         slot.write_key(self.key);
         slot.publish(meta);
         Some((self.place(slot), evicted))

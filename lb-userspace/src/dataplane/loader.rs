@@ -256,7 +256,8 @@ fn interface_of(pin: &str) -> Option<String> {
     pin.rsplitn(3, '-').nth(2).map(interface_name)
 }
 
-fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
+/// Names of what is in a directory, sorted.
+pub(super) fn entries(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     let failed = |e| DataplaneError::other(directory.display().to_string(), e);
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {

@@ -5,13 +5,15 @@
 //! [`tables`] keeps who has which number and writes values (`adoption` makes the rows from what is there, `pools` publishes what services
 //! schedule by, `settling` frees what was left), [`connections`] lists and expires connections by their [`ageing`],
 //! [`templates`] what persistence remembers, [`remembered`] what lblc and lblcr do, [`controls`] writes
-//! single ones for the FTP helper ([`flows`] finds them, `replies` ties them), [`counters`] sums.
+//! single ones for the FTP helper ([`flows`] finds them, `replies` ties them), [`counters`] sums. [`resize`] gives connections tables of
+//! another size.
 //! Nothing here decides what should be: that is `reconcile`.
 
 pub mod addresses;
 mod adoption;
 pub mod ageing;
 pub mod attach;
+mod carry;
 pub mod clock;
 pub mod connections;
 pub mod controls;
@@ -29,6 +31,7 @@ mod pools;
 pub mod ranges;
 pub mod remembered;
 mod replies;
+pub mod resize;
 pub mod rounds;
 pub mod settling;
 pub mod tables;

@@ -15,6 +15,7 @@ use lb_common::abi::settings::Settings;
 use lb_common::abi::shape::Shapes;
 use lb_common::abi::tables::{MESSAGES_BYTES, Table};
 use lb_common::abi::{LAYOUT_VERSION, connection, fragment, remembered, reply, service};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -48,6 +49,8 @@ pub struct Buckets {
 #[derive(Debug, Clone)]
 pub struct Pins {
     directory: PathBuf,
+    /// Name of the directory of maps.
+    maps: String,
 }
 
 /// `BPF_MAP_TYPE_ARRAY`.
@@ -204,12 +207,35 @@ impl Geometry {
 impl Pins {
     /// The pins below `directory`, usually `/sys/fs/bpf/xvs`.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), maps: format!("v{LAYOUT_VERSION}") }
+    }
+
+    /// The same director's, with maps that are on their way to take the place of its own.
+    pub fn next(&self) -> Self {
+        Self { maps: format!("v{LAYOUT_VERSION}-next"), ..self.clone() }
+    }
+
+    /// Gives the maps of [`Pins::next`] the names of these, and removes these, which no program uses any more.
+    pub fn take_next(&self) -> Result<(), DataplaneError> {
+        let next = self.next();
+        renameat2(AT_FDCWD, &next.maps(), AT_FDCWD, &self.maps(), RenameFlags::RENAME_EXCHANGE)
+            .map_err(|e| DataplaneError::other(format!("renaming {}", next.maps().display()), e))?;
+        next.remove()
+    }
+
+    /// Removes the directory of maps, if it is there. For maps that no program uses.
+    pub fn remove(&self) -> Result<(), DataplaneError> {
+        match fs::remove_dir_all(self.maps()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DataplaneError::other(self.maps().display().to_string(), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Where this version's maps are.
     pub fn maps(&self) -> PathBuf {
-        self.directory.join(format!("v{LAYOUT_VERSION}"))
+        self.directory.join(&self.maps)
     }
 
     /// The pin of one map.

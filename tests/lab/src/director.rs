@@ -51,6 +51,8 @@ impl DirectorOptions {
 pub struct Director {
     binary: PathBuf,
     command: (OsString, Vec<OsString>),
+    /// Arguments for the next start beside those.
+    more: Vec<OsString>,
     child: Option<Child>,
     pins: PathBuf,
     socket: PathBuf,
@@ -82,6 +84,7 @@ impl Director {
         let mut director = Self {
             binary: options.binary.clone(),
             command: (command.get_program().to_owned(), command.get_args().map(ToOwned::to_owned).collect()),
+            more: Vec::new(),
             child: None,
             pins,
             socket,
@@ -98,6 +101,7 @@ impl Director {
         Self {
             binary: options.binary.clone(),
             command: (OsString::new(), Vec::new()),
+            more: Vec::new(),
             child: None,
             pins: topology.lab().pin_directory(),
             socket: directory.join("xvs.sock"),
@@ -106,9 +110,20 @@ impl Director {
         }
     }
 
+    /// Gives the daemon further arguments from its next start on, instead of those that it got so last.
+    pub fn more_arguments(&mut self, more: &[&str]) {
+        self.more = more.iter().map(OsString::from).collect();
+    }
+
     /// Ends the daemon if it runs and starts it with the arguments it had. What is pinned stays and carries traffic all the
     /// time.
     pub fn restart(&mut self) -> Result<(), LabError> {
+        self.begin()?;
+        self.wait_answer()
+    }
+
+    /// [`Director::restart`] without waiting for an answer.
+    pub fn begin(&mut self) -> Result<(), LabError> {
         self.stop()?;
         let log = OpenOptions::new()
             .create(true)
@@ -117,10 +132,10 @@ impl Director {
             .map_err(LabError::io(format!("open {}", self.log.display())))?;
         let (program, arguments) = &self.command;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(clone(&log)?).stderr(log).process_group(0);
+        command.args(arguments).args(&self.more).stdin(Stdio::null()).stdout(clone(&log)?).stderr(log).process_group(0);
         let child = command.spawn().map_err(|cause| LabError::Spawn { command: run::line(&command), cause })?;
         self.child = Some(child);
-        self.wait_answer()
+        Ok(())
     }
 
     fn wait_answer(&mut self) -> Result<(), LabError> {

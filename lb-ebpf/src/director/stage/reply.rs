@@ -79,7 +79,9 @@ pub(crate) fn send<F: Family>(
     }
     let ends = Ends::new(flow.transport.ports, F::protocol(&flow.ip), F::IS_V6);
     let Some(answered) = find::<F>(F::source(&flow.ip), F::destination(&flow.ip), ends) else {
-        return Verdict::NotAService;
+        // While connections move to other tables an answer may be unknown. The kernel would send it to its client as it is.
+        let may_be_one = settings::get().moving != 0 && !state::is_opening(F::protocol(&flow.ip), flow.transport.flags);
+        return if may_be_one { Verdict::Moving } else { Verdict::NotAService };
     };
     if answered.word.place().is_v6() != F::IS_V6 {
         return send_across(ctx, stand, answered.row, F::length(&flow.ip), flow.transport.flags);

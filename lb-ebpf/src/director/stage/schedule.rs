@@ -95,6 +95,9 @@ fn begin<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Verdi
     }
     let config = pool::config(target.config());
     let (protocol, event) = (F::protocol(&flow.ip), flow.transport.flags);
+    if settings::get().moving != 0 && !state::is_opening(protocol, event) {
+        return Err(Verdict::Moving);
+    }
     if !may_begin(config, protocol, event) {
         return Err(Verdict::MissNotSyn);
     }
