@@ -173,15 +173,21 @@ mod tests {
     #[test]
     fn flows_spread_over_buckets() {
         const BUCKETS: usize = 1 << 12;
-        let mut filled = [0u32; BUCKETS];
+        // Both places of a connection, and those of two services that the same clients talk to.
+        let (mut first, mut second) = (vec![0u32; BUCKETS], vec![0u32; BUCKETS]);
+        let mask = BUCKETS as u64 - 1;
         for flow in 0..(BUCKETS as u64 * 8) {
             let (client, port) = (0x0a00_0000 + (flow >> 8), flow & 0xff);
-            let hash = flow_v4(client | (port << 32) | (80 << 48), [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
-            filled[first_bucket(hash, BUCKETS as u64 - 1) as usize] += 1;
+            let hash = flow_v4(client | (port << 32) | (80 << 48), [0x5be0_cd19_137e_2179, 0x6a09_e667_f3bc_c909]);
+            let service = 1 + (flow & 1) as u32;
+            first[connection_first(hash, service, mask) as usize] += 1;
+            second[(connection_second(hash, service, mask, mask) - mask - 1) as usize] += 1;
         }
-        // Chi-square against a uniform spread: expectation BUCKETS - 1, standard deviation sqrt(2 * BUCKETS) = 90.
-        let chi: f64 = filled.iter().map(|&n| (f64::from(n) - 8.0).powi(2) / 8.0).sum();
-        assert!((3700.0..4500.0).contains(&chi), "chi-square {chi}");
+        for filled in [first, second] {
+            // Chi-square against a uniform spread: expectation BUCKETS - 1, standard deviation sqrt(2 * BUCKETS) = 90.
+            let chi: f64 = filled.iter().map(|&n| (f64::from(n) - 8.0).powi(2) / 8.0).sum();
+            assert!((3700.0..4500.0).contains(&chi), "chi-square {chi}");
+        }
     }
 
     #[test]
