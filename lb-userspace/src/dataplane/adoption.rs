@@ -119,7 +119,9 @@ impl Tables {
                 .collect(),
         };
         let numbers = addresses.iter().map(|(address, target)| (number_key(address), target.service())).collect();
-        Some((key, ServiceRow { id: group, config: index, pool, reals, numbers }))
+        let mut row = ServiceRow { id: group, config: index, pool, reals, numbers };
+        row.pack();
+        Some((key, row))
     }
 }
 
