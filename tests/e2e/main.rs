@@ -55,6 +55,7 @@ mod ldirectord;
 mod ldirectord_process;
 mod local;
 mod matrix;
+mod memory;
 mod nat;
 mod neighbours;
 mod path_mtu;

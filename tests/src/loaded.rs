@@ -94,7 +94,7 @@ impl Parts {
         for table in Table::ALL {
             let mapped =
                 Mapped::of(self.memory.map(table), self.geometry.layout(table)).expect("a table can be mapped");
-            mapped.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            mapped.parts().flatten().for_each(|word| word.store(0, Ordering::Relaxed));
         }
     }
 }

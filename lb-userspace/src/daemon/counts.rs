@@ -46,11 +46,13 @@ pub(super) fn follow(director: &mut Director, before: &Spec, scope: &Scope) {
 pub(super) fn estimate(director: &mut Director) {
     let moved = director.tables.moved();
     if std::mem::replace(&mut director.moved, moved) == moved {
+        director.tables.unmap_connections();
         return director.statistics.estimate_calm();
     }
     let mut statistics = std::mem::take(&mut director.statistics);
     statistics.estimate(counted(director, director.saved.spec.services.iter().map(std::sync::Arc::as_ref)));
     director.statistics = statistics;
+    director.tables.unmap();
 }
 
 /// Counts from 0, one service or all.

@@ -431,6 +431,8 @@ impl Director {
         if self.is_behind {
             self.reconcile(&Scope::All);
         }
+        // Whatever the last second has looked at: what goes on maps it again.
+        self.tables.unmap();
     }
 
     /// Gives the helper what is its own, and keeps fragments until their packets' first ones have come.

@@ -36,7 +36,8 @@ impl Tables {
             generation: 0,
         };
         let mut free = Vec::new();
-        let mut of_service: BTreeMap<u32, BTreeMap<SocketAddr, u32>> = BTreeMap::new();
+        // Maps made of lists at once are full; filled one by one they would take nearly twice the memory.
+        let mut of_service: BTreeMap<u32, Vec<(SocketAddr, u32)>> = BTreeMap::new();
         for number in 0..geometry.reals {
             let Some(real) = tables.maps.reals.read::<Real>(number) else { continue };
             match endpoint(&real) {
@@ -44,7 +45,7 @@ impl Tables {
                     if tables.capacity(number).upper > 0 {
                         tables.limited.insert(number);
                     }
-                    of_service.entry(u32::from(real.service)).or_default().insert(endpoint, number);
+                    of_service.entry(u32::from(real.service)).or_default().push((endpoint, number));
                 }
                 None => free.push(number),
             }
@@ -56,7 +57,7 @@ impl Tables {
             groups.entry(config.group).or_default().push((address, target));
         }
         for (group, addresses) in groups {
-            let reals = of_service.remove(&group).unwrap_or_default();
+            let reals = of_service.remove(&group).unwrap_or_default().into_iter().collect();
             let named = format!("adopting the service of {}", addresses[0].0.ip);
             let (key, row) = tables.adopt_service(group, &addresses, reals).ok_or_else(|| {
                 DataplaneError::other(named, "its configuration contradicts itself; remove the pins to start anew")

@@ -5,13 +5,14 @@
 //! Both programs count in the same loads of the reals, so a connection that both have changed is counted by its last state here.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use lb_common::abi::connection::{Meta, STATES};
 use lb_common::abi::reply::Place;
 use lb_common::table::unit;
 
 use super::flows::Entering;
+use super::mapped::Mapped;
 use super::replies::Replies;
 
 /// The tables that hold connections.
@@ -20,7 +21,7 @@ pub(super) struct View<'a> {
     /// Connections, and how their answers find back.
     pub(super) replies: Replies<'a>,
     /// Addresses that IPv4 connections were sent to, two a word.
-    pub(super) virtuals: &'a [AtomicU64],
+    pub(super) virtuals: &'a Mapped,
 }
 
 /// Connections of reals, counted by state ([`unit`]).
@@ -307,9 +308,9 @@ fn exchange(new: View<'_>, place: Place, from: Meta, to: Meta) -> bool {
 fn beside(old: View<'_>, place: Place, new: View<'_>, target: Place) {
     if !place.is_v6() {
         let shift = |index: u32| 32 * (index % 2);
-        let address = old.virtuals.get(place.index() as usize / 2).map_or(0, |pair| pair.load(Ordering::Relaxed));
+        let address = old.virtuals.word(place.index() as usize / 2).map_or(0, |pair| pair.load(Ordering::Relaxed));
         let address = u64::from((address >> shift(place.index())) as u32);
-        if let Some(pair) = new.virtuals.get(target.index() as usize / 2) {
+        if let Some(pair) = new.virtuals.word(target.index() as usize / 2) {
             let at = shift(target.index());
             let change = |pair: u64| Some((pair & !(u64::from(u32::MAX) << at)) | address << at);
             let _ = pair.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);

@@ -20,7 +20,7 @@ const STATES_MET: [State; 4] = [State::SynRecv, State::Established, State::FinWa
 
 /// Tables of so many buckets, as words.
 struct Tables {
-    words: [Vec<AtomicU64>; 7],
+    words: [Mapped; 7],
     buckets: Buckets,
 }
 
@@ -28,10 +28,9 @@ impl Tables {
     fn new(first: u32, overflow: u32) -> Self {
         let buckets = Buckets { first, overflow };
         let places = buckets.places() as usize;
-        let words = |count: usize| std::iter::repeat_with(AtomicU64::default).take(count).collect::<Vec<_>>();
         let rows = 16 * reply::WAYS;
         let sizes = [places * 2, places * 4, places / 2, places / 2, places / 2, rows, rows * 16];
-        Self { words: sizes.map(words), buckets }
+        Self { words: sizes.map(Mapped::of_file), buckets }
     }
 
     fn view(&self) -> View<'_> {
@@ -215,13 +214,13 @@ fn answers_find_back_and_addresses_go_along() {
     let (identity, key) = (meta.identity(), flow(0).key());
     let record = Record { source, destination, ends: its_ends.0, identity, key, ..Record::default() };
     old.view().replies.claim(at.place, &record).unwrap();
-    old.view().virtuals[at.place.index() as usize / 2].store(0x0102_0304_0102_0304, Ordering::SeqCst);
+    old.view().virtuals.word(at.place.index() as usize / 2).unwrap().store(0x0102_0304_0102_0304, Ordering::SeqCst);
 
     let (mut carrier, counts) = (old.carrier(), Counts(Mutex::new(old.counted())));
     carrier.follow(old.view(), new.view(), 6, &DEFAULT_TIMEOUTS);
     let (_, found, there) = new.view().replies.find(real, client).unwrap();
     assert_eq!((found, there.meta), (record, meta));
-    let pair = new.view().virtuals[there.place.index() as usize / 2].load(Ordering::SeqCst);
+    let pair = new.view().virtuals.word(there.place.index() as usize / 2).unwrap().load(Ordering::SeqCst);
     assert_eq!((pair >> (32 * (there.place.index() % 2))) as u32, 0x0102_0304);
 
     // A second one, after the last copy.

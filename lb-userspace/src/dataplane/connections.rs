@@ -52,10 +52,8 @@ impl Tables {
     /// Sweeps one stretch of a table; what templates need is for the caller.
     pub(super) fn sweep_stretch(&self, at: Stretch, swept: &Sweeping<'_>, templates: &mut Vec<At>) -> Swept {
         let mut seen = Swept { used: 0, expired: 0, next: None };
-        let (table, width) = self.table(at.is_v6);
-        let words = table.words().chunks_exact(width).enumerate().skip(at.first).take(at.length);
-        for (index, entry) in words {
-            let word = &entry[width - 1];
+        for (index, entry) in self.entries_of(at) {
+            let word = &entry[entry.len() - 1];
             let meta = Meta(word.load(Ordering::Acquire));
             if !meta.is_live() {
                 continue;
@@ -82,11 +80,23 @@ impl Tables {
         if is_v6 { (&self.maps.connections_v6, 4) } else { (&self.maps.connections_v4, 2) }
     }
 
+    /// The entries of a stretch by their numbers.
+    fn entries_of(&self, at: Stretch) -> impl Iterator<Item = (usize, &[AtomicU64])> {
+        let (table, width) = self.table(at.is_v6);
+        (at.first..).zip(table.words(at.first * width, at.length * width).chunks_exact(width))
+    }
+
+    /// The entry at a place in a connection table.
+    pub(super) fn entry(&self, is_v6: bool, index: usize) -> &[AtomicU64] {
+        let (table, width) = self.table(is_v6);
+        table.words(index * width, width)
+    }
+
     /// Entries in use, IPv4 and IPv6.
     pub fn used(&self) -> (u64, u64) {
         let count = |is_v6| {
             let (table, width) = self.table(is_v6);
-            let metas = table.words().iter().skip(width - 1).step_by(width);
+            let metas = table.parts().flat_map(|part| part.iter().skip(width - 1).step_by(width));
             metas.filter(|word| Meta(word.load(Ordering::Relaxed)).is_live()).count() as u64
         };
         (count(false), count(true))
@@ -139,9 +149,7 @@ impl Tables {
 
     /// Calls `take` with the connections and templates of a stretch.
     pub fn connections_in(&self, at: Stretch, virtuals: &Virtuals, mut take: impl FnMut(Connection)) {
-        let (table, width) = self.table(at.is_v6);
-        let entries = table.words().chunks_exact(width).enumerate().skip(at.first).take(at.length);
-        for (index, entry) in entries {
+        for (index, entry) in self.entries_of(at) {
             if at.is_v6 {
                 if let Some((meta, key)) = read::<3>(entry) {
                     take(connection(ends_v6(key), virtuals.v6(meta.service()), meta));

@@ -58,8 +58,8 @@ pub struct NoRoom;
 impl Tables {
     fn entries(&self) -> Connections<'_> {
         Connections {
-            v4: self.maps.connections_v4.words(),
-            v6: self.maps.connections_v6.words(),
+            v4: &self.maps.connections_v4,
+            v6: &self.maps.connections_v6,
             buckets: [self.geometry.v4, self.geometry.v6],
             secret: self.settings().secret(),
         }
@@ -67,9 +67,9 @@ impl Tables {
 
     fn replies(&self) -> Replies<'_> {
         Replies {
-            index: self.maps.reply_index.words(),
-            records: self.maps.replies.words(),
-            ties: [self.maps.ties_v4.words(), self.maps.ties_v6.words()],
+            index: &self.maps.reply_index,
+            records: &self.maps.replies,
+            ties: [&self.maps.ties_v4, &self.maps.ties_v6],
             connections: self.entries(),
         }
     }

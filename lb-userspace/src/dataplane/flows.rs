@@ -9,6 +9,7 @@ use lb_common::abi::reply::Place;
 use lb_common::algo::hash;
 use lb_common::table::{self, Bucket, Claimed, Found, Slot};
 
+use super::mapped::Mapped;
 use super::pins::Buckets;
 
 /// What names a connection.
@@ -32,8 +33,8 @@ pub(super) struct At {
 /// Both connection tables, and the secret of their hash.
 #[derive(Clone, Copy)]
 pub(super) struct Connections<'a> {
-    pub(super) v4: &'a [AtomicU64],
-    pub(super) v6: &'a [AtomicU64],
+    pub(super) v4: &'a Mapped,
+    pub(super) v6: &'a Mapped,
     /// Buckets of the families' tables.
     pub(super) buckets: [Buckets; 2],
     pub(super) secret: [u64; 2],
@@ -142,11 +143,13 @@ impl<'a> Connections<'a> {
 
     /// Key words and meta word at a place; IPv4 has one key word.
     pub(super) fn read(&self, place: Place) -> Option<([u64; 3], Meta)> {
-        let (table, width) = if place.is_v6() { (self.v6, 4) } else { (self.v4, 2) };
-        let entry = table.chunks_exact(width).nth(place.index() as usize)?;
-        let word = |at: usize| entry[at].load(Ordering::SeqCst);
-        let key = if place.is_v6() { [word(0), word(1), word(2)] } else { [word(0), 0, 0] };
-        Some((key, Meta(word(width - 1))))
+        let entry = self.entry(place);
+        let (meta, words) = entry.split_last()?;
+        let mut key = [0; 3];
+        for (word, stored) in key.iter_mut().zip(words) {
+            *word = stored.load(Ordering::SeqCst);
+        }
+        Some((key, Meta(meta.load(Ordering::SeqCst))))
     }
 
     /// Places of a family's table.
@@ -156,8 +159,13 @@ impl<'a> Connections<'a> {
 
     /// The meta word at a place.
     pub(super) fn meta(&self, place: Place) -> Option<&'a AtomicU64> {
-        let at = place.index() as usize;
-        if place.is_v6() { self.v6.get(at * 4 + 3) } else { self.v4.get(at * 2 + 1) }
+        self.entry(place).last()
+    }
+
+    /// The words at a place; none past the end.
+    fn entry(&self, place: Place) -> &'a [AtomicU64] {
+        let (table, width) = if place.is_v6() { (self.v6, 4) } else { (self.v4, 2) };
+        table.words(place.index() as usize * width, width)
     }
 
     fn side_v4(&self, key: u64, service: u32) -> Side<'a, 1> {
@@ -173,7 +181,7 @@ impl<'a> Connections<'a> {
 
 /// A key in the table of its family.
 struct Side<'a, const KEY: usize> {
-    table: &'a [AtomicU64],
+    table: &'a Mapped,
     key: [u64; KEY],
     buckets: [usize; 2],
     is_v6: bool,
@@ -212,7 +220,7 @@ impl<'a, const KEY: usize> Side<'a, KEY> {
 /// A bucket of a table of entries with `KEY` key words each.
 #[derive(Clone, Copy)]
 struct BucketAt<'a, const KEY: usize> {
-    table: &'a [AtomicU64],
+    table: &'a Mapped,
     number: usize,
 }
 
@@ -228,7 +236,7 @@ impl<'a, const KEY: usize> Bucket for BucketAt<'a, KEY> {
 
     fn slot(self, index: usize) -> Entry<'a, KEY> {
         let index = self.number * WAYS + index;
-        Entry { words: &self.table[index * (KEY + 1)..][..=KEY], index }
+        Entry { words: self.table.words(index * (KEY + 1), KEY + 1), index }
     }
 }
 
@@ -264,13 +272,9 @@ mod tests {
 
     use super::*;
 
-    fn table(words: usize) -> Vec<AtomicU64> {
-        std::iter::repeat_with(AtomicU64::default).take(words).collect()
-    }
-
     #[test]
     fn a_connection_that_was_begun_is_found_in_its_place() {
-        let (v4, v6) = (table(5 * WAYS * 2), table(5 * WAYS * 4));
+        let (v4, v6) = (Mapped::of_file(5 * WAYS * 2), Mapped::of_file(5 * WAYS * 4));
         let buckets = Buckets { first: 4, overflow: 1 };
         let connections = Connections { v4: &v4, v6: &v6, buckets: [buckets, buckets], secret: [3, 5] };
         for (client, number) in ["192.0.2.7:4000", "[2001:db8::7]:4000"].into_iter().zip([7, 9]) {

@@ -92,6 +92,9 @@ impl Tables {
                 self.untaken.remove(number);
             });
             row.numbers = numbers;
+            if pool.members.len() != old_pool.members.len() {
+                row.pack();
+            }
             row.pool = pool;
             row.config = config;
         }

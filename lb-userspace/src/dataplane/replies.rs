@@ -12,6 +12,7 @@ use lb_common::algo::hash;
 use lb_common::wire::transport::TCP;
 
 use super::flows::{At, Connections, ports, words};
+use super::mapped::Mapped;
 
 /// Words of a record.
 const RECORD: usize = size_of::<Record>() / 8;
@@ -19,10 +20,10 @@ const RECORD: usize = size_of::<Record>() / 8;
 /// The reply table, its ties, and the connections that they belong to.
 #[derive(Clone, Copy)]
 pub(super) struct Replies<'a> {
-    pub(super) index: &'a [AtomicU64],
-    pub(super) records: &'a [AtomicU64],
+    pub(super) index: &'a Mapped,
+    pub(super) records: &'a Mapped,
     /// Of the IPv4 and the IPv6 table: two ties a word.
-    pub(super) ties: [&'a [AtomicU64]; 2],
+    pub(super) ties: [&'a Mapped; 2],
     pub(super) connections: Connections<'a>,
 }
 
@@ -57,26 +58,30 @@ impl<'a> Replies<'a> {
 
     /// The rows where a record with this hash may be.
     fn rows(&self, hash: u64) -> impl Iterator<Item = usize> + Clone + use<> {
-        let mask = (self.index.len() / WAYS - 1) as u64;
+        let mask = (self.index.word_count() / WAYS - 1) as u64;
         let buckets = [hash::first_bucket(hash, mask), hash::second_bucket(hash, mask)];
         buckets.into_iter().flat_map(|bucket| (0..WAYS).map(move |way| bucket as usize * WAYS + way))
     }
 
+    fn word_at(&self, row: usize) -> &'a AtomicU64 {
+        &self.index.words(row, 1)[0]
+    }
+
     fn word(&self, row: usize) -> Word {
-        Word(self.index[row].load(Ordering::SeqCst))
+        Word(self.word_at(row).load(Ordering::SeqCst))
     }
 
     fn exchange(&self, row: usize, old: Word, new: Word) -> bool {
-        self.index[row].compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.word_at(row).compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     fn publish(&self, row: usize, new: Word) {
-        self.index[row].store(new.0, Ordering::SeqCst);
+        self.word_at(row).store(new.0, Ordering::SeqCst);
     }
 
     /// The words of a row's record.
     pub(super) fn words(&self, row: u32) -> &'a [AtomicU64] {
-        &self.records[row as usize * RECORD..][..RECORD]
+        self.records.words(row as usize * RECORD, RECORD)
     }
 
     /// A row's record. It counts if the row's word is the same before and after.
@@ -140,7 +145,7 @@ impl<'a> Replies<'a> {
 
     /// The row that a connection is tied to, if it is.
     pub(super) fn row_of(&self, place: Place) -> Option<u32> {
-        let row = self.tie(place).checked_sub(1).filter(|row| (*row as usize) < self.index.len())?;
+        let row = self.tie(place).checked_sub(1).filter(|row| (*row as usize) < self.index.word_count())?;
         let word = self.word(row as usize);
         let is_ours = word.is_live() && word.place() == place && self.connection(word, &self.record(row)).is_some();
         is_ours.then_some(row)
@@ -213,7 +218,7 @@ impl<'a> Replies<'a> {
     /// The word that holds a connection's tie, and how far up.
     fn tie_word(&self, place: Place) -> (Option<&'a AtomicU64>, u32) {
         let index = place.index() as usize;
-        (self.ties[usize::from(place.is_v6())].get(index / 2), if index.is_multiple_of(2) { 0 } else { 32 })
+        (self.ties[usize::from(place.is_v6())].word(index / 2), if index.is_multiple_of(2) { 0 } else { 32 })
     }
 }
 

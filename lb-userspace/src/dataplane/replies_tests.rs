@@ -7,7 +7,7 @@ use super::super::flows::Flow;
 use super::super::pins::Buckets;
 use super::*;
 
-struct Memory([Vec<AtomicU64>; 6]);
+struct Memory([Mapped; 6]);
 
 /// Connections of each family, rows of the reply table.
 const CONNECTIONS: usize = 64;
@@ -16,7 +16,7 @@ const ROWS: usize = 2 * WAYS;
 impl Memory {
     fn new() -> Self {
         let words = [ROWS, ROWS * RECORD, CONNECTIONS / 2, CONNECTIONS / 2, CONNECTIONS * 2, CONNECTIONS * 4];
-        Self(words.map(|words| std::iter::repeat_with(AtomicU64::default).take(words).collect()))
+        Self(words.map(Mapped::of_file))
     }
 
     fn replies(&self) -> Replies<'_> {

@@ -85,11 +85,9 @@ impl Side {
     }
 
     fn view(&self, secret: [u64; 2]) -> View<'_> {
-        let [v4, v6] = [&self.connections[0], &self.connections[1]].map(Mapped::words);
-        let connections = Connections { v4, v6, buckets: [self.geometry.v4, self.geometry.v6], secret };
-        let ties = [self.ties[0].words(), self.ties[1].words()];
-        let replies = Replies { index: self.index.words(), records: self.records.words(), ties, connections };
-        View { replies, virtuals: self.virtuals.words() }
+        let Self { connections: [v4, v6], ties: [ties_v4, ties_v6], virtuals, index, records, geometry } = self;
+        let connections = Connections { v4, v6, buckets: [geometry.v4, geometry.v6], secret };
+        View { replies: Replies { index, records, ties: [ties_v4, ties_v6], connections }, virtuals }
     }
 }
 

@@ -9,10 +9,12 @@ use lb_common::abi::connection::SEEN_MASK;
 
 use super::ageing::Ageing;
 use super::connections::Sweep;
+use super::mapped::WINDOW;
 use super::tables::Tables;
 
 /// Entries of a stretch: 64 kB of IPv4's, 128 kB of IPv6's.
 const ENTRIES: usize = 4096;
+const _: () = assert!(WINDOW.is_multiple_of(ENTRIES * 32));
 
 /// Entries of a connection table that stand side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Tables {
     pub fn stretches(&self) -> impl Iterator<Item = Stretch> + use<> {
         let of = |is_v6| {
             let (table, width) = self.table(is_v6);
-            let entries = table.words().len() / width;
+            let entries = table.word_count() / width;
             let firsts = (0..entries).step_by(ENTRIES);
             firsts.map(move |first| Stretch { is_v6, first, length: ENTRIES.min(entries - first) })
         };

@@ -70,8 +70,8 @@ impl Tables {
     /// Frees the templates that lead to these reals. A real has no connections when its number becomes free, but it may have templates, and
     /// the number's next owner is somebody else.
     pub(super) fn forget_templates(&self, reals: &BTreeSet<u32>) {
-        for (table, entry) in [(&self.maps.connections_v4, 2), (&self.maps.connections_v6, 4)] {
-            for word in table.words().iter().skip(entry - 1).step_by(entry) {
+        for (table, entry) in [self.table(false), self.table(true)] {
+            for word in table.parts().flat_map(|part| part.iter().skip(entry - 1).step_by(entry)) {
                 let mut meta = Meta(word.load(Ordering::Acquire));
                 // A packet may stamp it meanwhile.
                 while meta.is_live() && meta.state().is_template() && reals.contains(&meta.real()) {
@@ -130,21 +130,14 @@ impl Tables {
     }
 
     fn word(&self, is_v6: bool, index: usize) -> &std::sync::atomic::AtomicU64 {
-        if is_v6 {
-            &self.maps.connections_v6.words()[index * 4 + 3]
-        } else {
-            &self.maps.connections_v4.words()[index * 2 + 1]
-        }
+        let entry = self.entry(is_v6, index);
+        &entry[entry.len() - 1]
     }
 
     /// Client and port of a template's entry; None when it is another's by now.
     fn key_at(&self, is_v6: bool, index: usize) -> Option<(IpAddr, u16)> {
-        let (client, port) = if is_v6 {
-            ends_v6(read::<3>(&self.maps.connections_v6.words()[index * 4..index * 4 + 4])?.1)
-        } else {
-            let (_, [key]) = read::<1>(&self.maps.connections_v4.words()[index * 2..index * 2 + 2])?;
-            ends_v4(key)
-        };
+        let entry = self.entry(is_v6, index);
+        let (client, port) = if is_v6 { ends_v6(read::<3>(entry)?.1) } else { ends_v4(read::<1>(entry)?.1[0]) };
         Some((client.ip(), port))
     }
 }

@@ -42,7 +42,7 @@ impl Virtuals {
     pub(super) fn v4(&self, tables: &Tables, number: u32, index: usize, key: u64) -> (u64, Option<(IpAddr, u8)>) {
         match self.get(number) {
             Some((_, protocol, true)) => {
-                let word = tables.maps.virtuals_v4.words().get(index / 2);
+                let word = tables.maps.virtuals_v4.word(index / 2);
                 let pair = word.map_or(0, |word| word.load(Ordering::Relaxed));
                 let address = (pair >> (32 * (index % 2))) as u32;
                 let mark = hash::mark([u64::from(address), 0], protocol, self.secret);
