@@ -71,6 +71,16 @@ pub(crate) fn inexact() -> u64 {
     unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).inexact) }
 }
 
+/// Something is to be done with packets that are for no exact address: [`inexact`] or [`has_replies`]. One question for both.
+#[inline(always)]
+pub(crate) fn looks_further() -> bool {
+    let settings = TheSettings::at(0);
+    // SAFETY: as above.
+    unsafe {
+        lb_ebpf::word::load(&raw const (*settings).inexact) | lb_ebpf::word::load(&raw const (*settings).replies) != 0
+    }
+}
+
 /// Echo requests to a VIP are answered here.
 #[inline(always)]
 pub(crate) fn answers_echo() -> bool {
