@@ -16,6 +16,15 @@ pub fn immediate<const PLACEHOLDER: u64>() -> u64 {
     value
 }
 
+/// The same, of a constant that shifts by less than a word: the compiler need not mask it.
+#[inline(always)]
+pub fn shift<const PLACEHOLDER: u64>() -> u64 {
+    let value = immediate::<PLACEHOLDER>();
+    // SAFETY: the loader fills in nothing else (`placeholders` in the daemon), and shifts of BPF take the lower six bits anyway.
+    unsafe { core::hint::assert_unchecked(value < 64) };
+    value
+}
+
 /// The lower bits of a value, by an instruction that stays: where the compiler knows that the value is small, the verifier may not.
 #[inline(always)]
 pub fn masked<const MASK: u32>(value: u32) -> u32 {
