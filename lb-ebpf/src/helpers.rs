@@ -14,10 +14,16 @@ pub fn jiffies() -> u64 {
 
 /// The CPU that runs the program. Inlined by kernels from 6.10 on.
 #[inline(always)]
-pub fn cpu() -> u32 {
+pub fn cpu() -> u64 {
+    // SAFETY: the number of the helper, which gives a whole register: as the 32 bits of the generated declaration it would be made wider by
+    // one more instruction.
+    let number = unsafe { core::mem::transmute::<usize, unsafe extern "C" fn() -> u64>(GET_SMP_PROCESSOR_ID) };
     // SAFETY: no arguments, no preconditions.
-    unsafe { generated::bpf_get_smp_processor_id() }
+    unsafe { number() }
 }
+
+/// `BPF_FUNC_get_smp_processor_id`.
+const GET_SMP_PROCESSOR_ID: usize = 8;
 
 /// Moves the frame's head by `delta` bytes; negative makes room in front. False when there is no room. Frames of the context that
 /// were taken before are void afterwards.

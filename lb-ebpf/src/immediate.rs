@@ -16,6 +16,15 @@ pub fn immediate<const PLACEHOLDER: u64>() -> u64 {
     value
 }
 
+/// The same, of a constant that shifts by less than a word: the compiler need not mask it.
+#[inline(always)]
+pub fn shift<const PLACEHOLDER: u64>() -> u64 {
+    let value = immediate::<PLACEHOLDER>();
+    // SAFETY: the loader fills in nothing else (`placeholders` in the daemon), and shifts of BPF take the lower six bits anyway.
+    unsafe { core::hint::assert_unchecked(value < 64) };
+    value
+}
+
 /// The lower bits of a value, by an instruction that stays: where the compiler knows that the value is small, the verifier may not.
 #[inline(always)]
 pub fn masked<const MASK: u32>(value: u32) -> u32 {
@@ -51,4 +60,12 @@ pub fn below(index: u64, count: u64) -> u64 {
 #[inline(always)]
 pub fn walked_last(condition: bool) -> bool {
     core::intrinsics::unlikely(condition)
+}
+
+/// Nothing, but at a place of its own: a branch that has nothing to do but to hand on a constant would be laid out as that constant's load
+/// before the condition, for every packet.
+#[inline(always)]
+pub fn apart() {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("", options(nomem, nostack)) };
 }

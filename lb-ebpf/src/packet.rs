@@ -7,9 +7,10 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::verdict::Verdict;
 use lb_common::wire::{Edit, Editable, Packet, View};
 
-use crate::immediate::masked;
+use crate::immediate::{apart, masked};
 
 /// A frame between the two pointers of its context.
 #[derive(Clone, Copy)]
@@ -43,7 +44,12 @@ impl Packet for Frame {
     #[inline(always)]
     fn view<const N: usize>(&self, offset: usize) -> Option<Window<N>> {
         let start = self.start + offset;
-        if start + N > self.end { None } else { Some(Window(start)) }
+        if start + N > self.end {
+            apart();
+            None
+        } else {
+            Some(Window(start))
+        }
     }
 
     // One comparison of addresses. Both numbers are far below what could wrap, but kernel 6.1 does not know it of a length whose bytes
@@ -51,6 +57,12 @@ impl Packet for Frame {
     #[inline(always)]
     fn holds(&self, offset: usize, length: usize) -> bool {
         self.start + offset + masked::<0x1_ffff>(length as u32) as usize <= self.end
+    }
+
+    #[inline(always)]
+    fn bad_header(&self) -> Verdict {
+        apart();
+        Verdict::BadHeader
     }
 
     #[inline(always)]

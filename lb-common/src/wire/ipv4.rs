@@ -46,7 +46,7 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
     // One comparison for nearly all traffic; options take the second.
     let header_length = if version_length == 0x45 { HEADER } else { length_with_options(version_length)? };
     if (total_length as usize) < header_length || !packet.holds(offset, total_length as usize) {
-        return Err(Verdict::BadHeader);
+        return Err(packet.bad_header());
     }
     let fragment_word = view.raw_u16::<6>();
     Ok(Header {

@@ -77,17 +77,17 @@ pub fn parse<P: Packet>(packet: &P, offset: usize) -> Result<Header, Verdict> {
     let view = packet.view::<HEADER>(offset).ok_or(Verdict::Truncated)?;
     let first = view.u16::<0>();
     if first >> 12 != 6 {
-        return Err(Verdict::BadHeader);
+        return Err(packet.bad_header());
     }
     let total_length = u32::from(view.u16::<4>()) + HEADER as u32;
     if !packet.holds(offset, total_length as usize) {
-        return Err(Verdict::BadHeader);
+        return Err(packet.bad_header());
     }
     let mut upper = Upper::behind(view.u8::<6>(), offset + HEADER);
     if is_extension(upper.protocol) {
         walk_extensions(packet, &mut upper)?;
         if upper.payload - offset > total_length as usize {
-            return Err(Verdict::BadHeader);
+            return Err(packet.bad_header());
         }
     }
     // The addresses last: read before the walk, the datapath would keep them in memory for packets without extension headers, too.

@@ -4,6 +4,8 @@
 //! compiled. So no accessor can panic or read beyond the frame, whatever the packet says of its own lengths.
 //! "Raw" values keep network order as they stand in memory; all others are in host order.
 
+use crate::abi::verdict::Verdict;
+
 pub mod cross;
 pub mod embedded;
 pub mod ethernet;
@@ -36,6 +38,13 @@ pub trait Packet {
     #[inline(always)]
     fn holds(&self, offset: usize, length: usize) -> bool {
         length <= self.remaining(offset)
+    }
+
+    /// What becomes of a frame with a header that contradicts itself. A method, so that the datapath lays it out apart from what becomes of
+    /// all others.
+    #[inline(always)]
+    fn bad_header(&self) -> Verdict {
+        Verdict::BadHeader
     }
 }
 

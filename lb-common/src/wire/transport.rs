@@ -51,14 +51,14 @@ pub fn parse<P: Packet>(packet: &P, offset: usize, protocol: u8, length: usize) 
         let view = packet.view::<TCP_HEADER>(offset).ok_or(Verdict::Truncated)?;
         let header_length = ((view.u8::<12>() >> 4) as usize) * 4;
         if header_length < TCP_HEADER || header_length > length {
-            return Err(Verdict::BadHeader);
+            return Err(packet.bad_header());
         }
         Ok(Some(Transport { ports: view.raw_u32::<0>(), flags: view.u8::<13>() }))
     } else if protocol == UDP {
         let view = packet.view::<UDP_HEADER>(offset).ok_or(Verdict::Truncated)?;
         let datagram = view.u16::<4>() as usize;
         if datagram < UDP_HEADER || datagram > length {
-            return Err(Verdict::BadHeader);
+            return Err(packet.bad_header());
         }
         Ok(Some(Transport { ports: view.raw_u32::<0>(), flags: 0 }))
     } else if protocol == SCTP {

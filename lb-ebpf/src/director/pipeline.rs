@@ -1,7 +1,7 @@
 //! A packet's whole life, in order: parse, service, connection (or a new one by the scheduler), forward, account.
 //!
 //! Each line of [`balance`] is a stage in `stage/`. A stage that ends the life says so by its [`Verdict`]; every packet ends in
-//! exactly one, counted here and nowhere else.
+//! exactly one, counted by `stage/account.rs`: at the end of [`run`], or where it leaves for its real or for the kernel by a branch of its own.
 
 use core::marker::PhantomData;
 
@@ -18,6 +18,7 @@ use crate::family::{Family, V4, V6};
 use crate::maps::reals::Chosen;
 use crate::maps::settings;
 use crate::stage::aside::Sent;
+use crate::stage::service::Whose;
 use crate::stage::tunnel::Stand;
 use crate::stage::{account, aside, connection, forward, fragment, nat, reply, schedule, service};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(ctx: *mut xdp_md) -> u32 {
 
 /// What the kernel is to do with a packet that goes to its real. A byte, as the verdict is: the compiler keeps a result of two bytes in
 /// two registers, but packs one of a byte and a word into one and takes it apart again, ten instructions a packet.
-type ActionNumber = u8;
+pub(crate) type ActionNumber = u8;
 
 #[inline(always)]
 fn frame(ctx: *mut xdp_md) -> Result<ActionNumber, Verdict> {
@@ -91,7 +92,10 @@ impl<F: Family> Then<F::Header> for Parsed<F> {
 
     #[inline(always)]
     fn flow(self, flow: Flow<F::Header>) -> Result<Onward, Verdict> {
-        let bound = balance::<F>(self.ctx, &flow, self.stand, false)?;
+        let bound = match balance::<F>(self.ctx, &flow, self.stand, false)? {
+            Onward::To(bound) => bound,
+            gone @ Onward::Gone(_) => return Ok(gone),
+        };
         if bound.real.way.is_direct() {
             // Here and not with all others, where it would have to be asked for once more.
             let verdict = forward::directly(&self.packet, bound.length, bound.real);
@@ -102,7 +106,10 @@ impl<F: Family> Then<F::Header> for Parsed<F> {
 
     #[inline(always)]
     fn first_fragment(self, flow: Flow<F::Header>) -> Result<Onward, Verdict> {
-        let bound = balance::<F>(self.ctx, &flow, self.stand, true)?;
+        let bound = match balance::<F>(self.ctx, &flow, self.stand, true)? {
+            Onward::To(bound) => bound,
+            gone @ Onward::Gone(_) => return Ok(gone),
+        };
         // All fragments of a packet leave alike, so that a real's NIC gives them to one queue.
         let entropy = hash::entropy(bound.hash) & ENTROPY_MASK;
         fragment::remember(self.ctx, self.stand, bound.real.number, entropy);
@@ -129,9 +136,11 @@ fn balance<F: Family>(
     flow: &Flow<F::Header>,
     stand: Stand,
     is_first_fragment: bool,
-) -> Result<Bound, Verdict> {
-    let Some(service) = service::lookup::<F>(flow) else {
-        return Err(reply::send::<F>(ctx, flow, stand, is_first_fragment));
+) -> Result<Onward, Verdict> {
+    let service = match service::lookup::<F>(flow) {
+        Whose::Service(service) => service,
+        Whose::Others => return Err(reply::send::<F>(ctx, flow, stand, is_first_fragment)),
+        Whose::Nobodys => return Ok(Onward::Gone(account::nobodys())),
     };
     let now = settings::now();
     let place = service.place::<F>(flow);
@@ -143,7 +152,7 @@ fn balance<F: Family>(
     if !real.way.is_direct() && method::is_translated(real.way.method()) {
         return Err(nat::send::<F>(ctx, flow, real, stand, is_first_fragment));
     }
-    Ok(Bound { real, length: F::length(&flow.ip), hash: place.hash })
+    Ok(Onward::To(Bound { real, length: F::length(&flow.ip), hash: place.hash }))
 }
 
 #[inline(always)]

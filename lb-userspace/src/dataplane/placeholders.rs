@@ -70,7 +70,7 @@ fn descriptor(memory: &Memory, table: Table) -> u64 {
 
 fn value(constant: Constant, geometry: &Geometry, settings: &Settings) -> u64 {
     match constant {
-        Constant::TickShift => u64::from(settings.tick_shift),
+        Constant::TickShift => u64::from(settings.tick_shift) & 63,
         Constant::HashKey0 => settings.secret()[0],
         Constant::HashKey1 => settings.secret()[1],
         Constant::BucketMaskV4 => u64::from(geometry.v4.first - 1),

@@ -14,7 +14,7 @@ type RealCounters = Table<Counters, { of_table(tables::Table::RealCounters) }>;
 /// The running CPU, as an index into what each has for itself.
 #[inline(always)]
 pub(crate) fn cpu() -> u64 {
-    u64::from(lb_ebpf::helpers::cpu()) & settings::cpu_mask()
+    lb_ebpf::helpers::cpu() & settings::cpu_mask()
 }
 
 /// Counts a verdict by its number.

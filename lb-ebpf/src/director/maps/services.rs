@@ -61,7 +61,7 @@ pub(crate) fn find_v6(key: [u64; 3]) -> Target {
 fn scan_v6(index: u32, key: [u64; 3], is_full: &mut bool) -> Target {
     let bucket = ServicesV6::at(u64::from(index));
     let mut way = 0;
-    let mut last = 0;
+    let mut last = core::ptr::null();
     while way < WAYS {
         // SAFETY: aligned words of a bucket of the table.
         unsafe {
@@ -75,10 +75,11 @@ fn scan_v6(index: u32, key: [u64; 3], is_full: &mut bool) -> Target {
             {
                 return Target(target);
             }
-            last = word::load(stored) | word::load(stored.add(1));
+            last = stored;
         }
         way += 1;
     }
-    *is_full = last != 0;
+    // SAFETY: as above.
+    *is_full = unsafe { word::load(last) | word::load(last.add(1)) } != 0;
     Target::NONE
 }

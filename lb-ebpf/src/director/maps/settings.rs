@@ -5,7 +5,7 @@ use lb_common::abi::connection::SEEN_MASK;
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::placeholder::{of_constant, of_table};
 use lb_common::abi::tables::{self, Constant};
-use lb_ebpf::immediate::immediate;
+use lb_ebpf::immediate::{immediate, shift};
 
 use super::Table;
 
@@ -15,7 +15,7 @@ type TheSettings = Table<Settings, { of_table(tables::Table::Settings) }>;
 #[inline(always)]
 pub(crate) fn now() -> u32 {
     let jiffies = lb_ebpf::helpers::jiffies();
-    (jiffies >> (immediate::<{ of_constant(Constant::TickShift) }>() & 63)) as u32 & SEEN_MASK as u32
+    (jiffies >> shift::<{ of_constant(Constant::TickShift) }>()) as u32 & SEEN_MASK as u32
 }
 
 #[inline(always)]
@@ -56,7 +56,7 @@ pub(crate) fn member_mask() -> u64 {
 
 #[inline(always)]
 pub(crate) fn real_bits() -> u64 {
-    immediate::<{ of_constant(Constant::RealBits) }>() & 63
+    shift::<{ of_constant(Constant::RealBits) }>()
 }
 
 #[inline(always)]
@@ -69,6 +69,16 @@ pub(crate) fn cpu_mask() -> u64 {
 pub(crate) fn inexact() -> u64 {
     // SAFETY: an aligned word of the table's one value; user space may be writing it.
     unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).inexact) }
+}
+
+/// Something is to be done with packets that are for no exact address: [`inexact`] or [`has_replies`]. One question for both.
+#[inline(always)]
+pub(crate) fn looks_further() -> bool {
+    let settings = TheSettings::at(0);
+    // SAFETY: as above.
+    unsafe {
+        lb_ebpf::word::load(&raw const (*settings).inexact) | lb_ebpf::word::load(&raw const (*settings).replies) != 0
+    }
 }
 
 /// Echo requests to a VIP are answered here.

@@ -170,7 +170,7 @@ fn swap_macs(header: Window<{ ethernet::HEADER }>) {
 #[inline(always)]
 fn related<F: Family>(frame: &Frame, error: &Error<'_, F>) -> Result<(u32, u32), Verdict> {
     let flow = error.flow;
-    let service = service::lookup::<F>(flow).ok_or(Verdict::IcmpNoFlow)?;
+    let service = service::lookup::<F>(flow).service().ok_or(Verdict::IcmpNoFlow)?;
     let (target, place) = (service.target, service.place::<F>(flow));
     let found = connection::find(&place);
     let number = match &found {

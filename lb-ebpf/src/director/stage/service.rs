@@ -16,6 +16,26 @@ pub(crate) struct Found {
     pub(crate) mark: u64,
 }
 
+/// Whose a packet is.
+pub(crate) enum Whose {
+    Service(Found),
+    /// No service's; it may be a real's answer.
+    Others,
+    /// Not the director's: no service's, and no real's answers come here.
+    Nobodys,
+}
+
+impl Whose {
+    /// The service that it is for.
+    #[inline(always)]
+    pub(crate) fn service(self) -> Option<Found> {
+        match self {
+            Self::Service(found) => Some(found),
+            Self::Others | Self::Nobodys => None,
+        }
+    }
+}
+
 impl Found {
     /// Of the running packet, which was found to be for `target`.
     #[inline(always)]
@@ -34,29 +54,33 @@ impl Found {
 
 /// The service of a flow.
 #[inline(always)]
-pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
+pub(crate) fn lookup<F: Family>(flow: &Flow<F::Header>) -> Whose {
     look::<F>(flow, F::inexact_service)
 }
 
 /// The same for functions that run for a packet whose service was looked up before.
 #[inline(always)]
 pub(crate) fn lookup_again<F: Family>(flow: &Flow<F::Header>) -> Option<Found> {
-    look::<F>(flow, |_, _, _| Target(limits::kept_target()))
+    look::<F>(flow, |_, _, _| Target(limits::kept_target())).service()
 }
 
 #[inline(always)]
-fn look<F: Family>(flow: &Flow<F::Header>, inexact: impl Fn(&F::Header, u16, u8) -> Target) -> Option<Found> {
+fn look<F: Family>(flow: &Flow<F::Header>, inexact: impl Fn(&F::Header, u16, u8) -> Target) -> Whose {
     let protocol = F::protocol(&flow.ip);
     let exact = F::service(&flow.ip, flow.transport.destination_port(), protocol);
     if exact.is_some() {
-        return Some(Found { target: exact, mark: 0 });
+        return Whose::Service(Found { target: exact, mark: 0 });
     }
-    // Most directors have no such service, and most other packets would pay for the look. Both ways lead to one question: an answer of
-    // its own to each would make the verifier walk what follows twice.
+    // Most directors balance exact addresses only and translate nothing: all other packets leave by one question.
+    if walked_last(!settings::looks_further()) {
+        return Whose::Nobodys;
+    }
+    // Most others would pay for the look. Both ways lead to one question: an answer of its own to each would make the verifier walk what
+    // follows twice.
     let target = if walked_last(settings::inexact() == 0) {
         Target::NONE
     } else {
         inexact(&flow.ip, flow.transport.destination_port(), protocol)
     };
-    target.is_some().then(|| Found::of(target))
+    if target.is_some() { Whose::Service(Found::of(target)) } else { Whose::Others }
 }
