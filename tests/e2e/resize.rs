@@ -25,6 +25,26 @@ fn restart_with(stage: &mut Stage, connections: &str) {
     stage.cluster.director_mut().restart().unwrap();
 }
 
+/// Open connections, and which real each has answered by.
+struct Open(Vec<(Held, String)>);
+
+impl Open {
+    fn to(stage: &Stage, target: SocketAddr, count: usize) -> Self {
+        let open = |_| {
+            let mut held = Held::open(stage, target);
+            let real = held.ask().unwrap();
+            (held, real)
+        };
+        Self((0..count).map(open).collect())
+    }
+
+    fn stay(&mut self, when: &str) {
+        for (held, real) in &mut self.0 {
+            assert_eq!(&held.ask().unwrap(), real, "{when}: an open connection stays with its real");
+        }
+    }
+}
+
 /// Places for connections, IPv4.
 fn places(stage: &Stage) -> u64 {
     stage.status().connections.capacity_v4
@@ -39,9 +59,7 @@ fn sizes_change_under_load(stage: &mut Stage, method: &str, director: &str) {
     });
     let text = format!("{director}{}", texts.collect::<String>());
     stage.apply_and_wait(&text);
-    let mut held: Vec<Held> =
-        services.iter().flat_map(|(_, target)| (0..20).map(|_| Held::open(stage, *target))).collect();
-    let answered: Vec<String> = held.iter_mut().map(|held| held.ask().unwrap()).collect();
+    let mut open: Vec<Open> = services.iter().map(|(_, target)| Open::to(stage, *target, 20)).collect();
     let link = stage.status().interfaces[0].link_id;
     let first = places(stage);
     let load = Load::start(stage.cluster.client().unwrap(), LoadSpec::new(services[0].1, None)).unwrap();
@@ -52,9 +70,7 @@ fn sizes_change_under_load(stage: &mut Stage, method: &str, director: &str) {
         let status = stage.status();
         assert_eq!((status.warnings, status.interfaces[0].link_id), (vec![], link), "{connections}");
         seen.push(places(stage));
-        for (held, answered) in held.iter_mut().zip(&answered) {
-            assert_eq!(&held.ask().unwrap(), answered, "an open connection stays with its real");
-        }
+        open.iter_mut().for_each(|open| open.stay(connections));
         wait("the load goes on", || if load.snapshot().requests > before + 500 { Ok(()) } else { Err(String::new()) });
     }
     let report = load.stop();
@@ -128,23 +144,18 @@ fn killed_while_sizes_change_open_connections_stay() {
     stage::with("resizekill", Plan::one_arm(2), |stage| {
         let (_, target) = stage::http(Family::V4, 0);
         stage.apply_and_wait(&format!("[[service]]\naddress = \"{target}\"\n{}", stage.reals(Family::V4, &[1, 1])));
-        let mut held: Vec<Held> = (0..10).map(|_| Held::open(stage, target)).collect();
-        let answered: Vec<String> = held.iter_mut().map(|held| held.ask().unwrap()).collect();
+        let mut open = Open::to(stage, target, 10);
         for round in 0..10 {
             let connections = if round % 2 == 0 { "100000" } else { "1000000" };
             stage.cluster.director_mut().more_arguments(&["--connections", connections]);
             stage.cluster.director_mut().begin().unwrap();
             std::thread::sleep(Duration::from_millis(100 * round));
             stage.cluster.director_mut().kill();
-            for (held, answered) in held.iter_mut().zip(&answered) {
-                assert_eq!(&held.ask().unwrap(), answered, "round {round}");
-            }
+            open.stay(&format!("round {round}"));
         }
         restart_with(stage, "200000");
         assert_eq!(places(stage), 327_680);
-        for (held, answered) in held.iter_mut().zip(&answered) {
-            assert_eq!(&held.ask().unwrap(), answered);
-        }
+        open.stay("at the end");
         let pins = fs::read_dir(stage.cluster.topology().lab().pin_directory()).unwrap();
         let names: Vec<String> = pins.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.iter().all(|name| !name.ends_with("-next")), "{names:?}");

@@ -343,9 +343,7 @@ impl Director {
     /// way from other tables, they arrive.
     fn attach(&mut self, spec: &Spec) -> Result<Vec<String>, EngineError> {
         let Some(mut resize) = self.resize.take() else { return self.attach_all(spec) };
-        let tick = |clock: &mut Clock, settings: &Settings| clock.tick(settings.tick_shift);
-        let settings = self.tables.settings();
-        let now = tick(&mut self.clock, &settings).map_err(|error| failed(error.to_string()))?;
+        let (now, settings) = self.now().map_err(|error| failed(error.to_string()))?;
         resize.catch_up(now);
         self.tables.set_settings(&Settings { moving: 1, ..settings });
         let attached = self.attach_all(spec);

@@ -307,14 +307,8 @@ fn exchange(new: View<'_>, place: Place, from: Meta, to: Meta) -> bool {
 /// Copies what a connection has beside its entry.
 fn beside(old: View<'_>, place: Place, new: View<'_>, target: Place) {
     if !place.is_v6() {
-        let shift = |index: u32| 32 * (index % 2);
-        let address = old.virtuals.word(place.index() as usize / 2).map_or(0, |pair| pair.load(Ordering::Relaxed));
-        let address = u64::from((address >> shift(place.index())) as u32);
-        if let Some(pair) = new.virtuals.word(target.index() as usize / 2) {
-            let at = shift(target.index());
-            let change = |pair: u64| Some((pair & !(u64::from(u32::MAX) << at)) | address << at);
-            let _ = pair.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
-        }
+        let address = old.virtuals.half(place.index() as usize).unwrap_or(0);
+        new.virtuals.change_half(target.index() as usize, |_| Some(address));
     }
     tie(old, place, new, target);
 }

@@ -28,13 +28,17 @@ pub struct Mapped {
 /// stretches of sweeps ([`super::rounds`]) stand in one window each.
 pub(super) const WINDOW: usize = 1 << 18;
 
+/// Bytes of a number of which two make a word.
+const HALF: usize = size_of::<u32>();
+
 /// Whole table values that may be taken from words and turned into words: plain integers, a multiple of eight bytes.
 pub trait Words: aya::Pod {}
 
 impl<T: aya::Pod> Words for T {}
 
 impl Mapped {
-    /// A table's map as `layout` says: bytes of a value, a multiple of eight, and number of values.
+    /// A table's map as `layout` says: bytes of a value, a multiple of eight, and number of values. Numbers of four bytes are taken two a
+    /// word ([`Mapped::half`]).
     pub fn of(map: &MapData, layout: (usize, u32)) -> Result<Self, DataplaneError> {
         Self::over(
             map.fd().as_fd().try_clone_to_owned().map_err(|e| DataplaneError::other("opening a table", e))?,
@@ -43,6 +47,7 @@ impl Mapped {
     }
 
     fn over(map: OwnedFd, (size, values): (usize, u32)) -> Result<Self, DataplaneError> {
+        let (size, values) = if size == HALF { (2 * HALF, values / 2) } else { (size, values) };
         let bytes = size * values as usize;
         if bytes > WINDOW && !WINDOW.is_multiple_of(size) {
             return Err(DataplaneError::other(
@@ -111,6 +116,27 @@ impl Mapped {
     /// One word; None past the end.
     pub fn word(&self, index: usize) -> Option<&AtomicU64> {
         self.words(index, 1).first()
+    }
+
+    /// Number `index` of a table of numbers of four bytes; None past the end.
+    pub fn half(&self, index: usize) -> Option<u32> {
+        let (word, shift) = self.word_of_half(index)?;
+        Some((word.load(Ordering::SeqCst) >> shift) as u32)
+    }
+
+    /// Makes it what `change` makes of it; False if that is nothing, or past the end.
+    pub fn change_half(&self, index: usize, change: impl Fn(u32) -> Option<u32>) -> bool {
+        let Some((word, shift)) = self.word_of_half(index) else { return false };
+        let change = |pair: u64| {
+            let other = pair & !(u64::from(u32::MAX) << shift);
+            Some(other | u64::from(change((pair >> shift) as u32)?) << shift)
+        };
+        word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).is_ok()
+    }
+
+    /// The word that holds such a number, and how far up.
+    fn word_of_half(&self, index: usize) -> Option<(&AtomicU64, u32)> {
+        Some((self.word(index / 2)?, if index.is_multiple_of(2) { 0 } else { 32 }))
     }
 
     /// The words of value `index`; empty past the end.

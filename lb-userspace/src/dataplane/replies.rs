@@ -201,24 +201,16 @@ impl<'a> Replies<'a> {
 
     /// Number of a connection's row plus one; 0 if it never had one.
     fn tie(&self, place: Place) -> u32 {
-        let (word, shift) = self.tie_word(place);
-        word.map_or(0, |word| (word.load(Ordering::SeqCst) >> shift) as u32)
+        self.ties_of(place).half(place.index() as usize).unwrap_or(0)
     }
 
     /// Replaces a tie if it still is `old`. True when it was.
     fn exchange_tie(&self, place: Place, old: u32, new: u32) -> bool {
-        let (word, shift) = self.tie_word(place);
-        let change = |pair: u64| {
-            let other = pair & !(u64::from(u32::MAX) << shift);
-            ((pair >> shift) as u32 == old).then_some(other | u64::from(new) << shift)
-        };
-        word.is_some_and(|word| word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).is_ok())
+        self.ties_of(place).change_half(place.index() as usize, |tie| (tie == old).then_some(new))
     }
 
-    /// The word that holds a connection's tie, and how far up.
-    fn tie_word(&self, place: Place) -> (Option<&'a AtomicU64>, u32) {
-        let index = place.index() as usize;
-        (self.ties[usize::from(place.is_v6())].word(index / 2), if index.is_multiple_of(2) { 0 } else { 32 })
+    fn ties_of(&self, place: Place) -> &'a Mapped {
+        self.ties[usize::from(place.is_v6())]
     }
 }
 

@@ -69,15 +69,10 @@ struct Side {
 impl Side {
     fn of(geometry: Geometry, pins: &Pins) -> Result<Self, DataplaneError> {
         let mapped = |table| Mapped::of(&from_pin(&pins.map(table))?, geometry.layout(table));
-        // Two numbers a word.
-        let pairs = |table| {
-            let (size, count) = geometry.layout(table);
-            Mapped::of(&from_pin(&pins.map(table))?, (size * 2, count / 2))
-        };
         Ok(Self {
             connections: [mapped(Table::ConnectionsV4)?, mapped(Table::ConnectionsV6)?],
-            ties: [pairs(Table::TiesV4)?, pairs(Table::TiesV6)?],
-            virtuals: pairs(Table::VirtualsV4)?,
+            ties: [mapped(Table::TiesV4)?, mapped(Table::TiesV6)?],
+            virtuals: mapped(Table::VirtualsV4)?,
             index: mapped(Table::ReplyIndex)?,
             records: mapped(Table::Replies)?,
             geometry,

@@ -132,10 +132,6 @@ impl Maps {
     /// Maps every table.
     pub(super) fn of(memory: &Memory, geometry: &Geometry) -> Result<Self, DataplaneError> {
         let mapped = |table| Mapped::of(memory.map(table), geometry.layout(table));
-        let pairs = |table| {
-            let (size, count) = geometry.layout(table);
-            Mapped::of(memory.map(table), (size * 2, count / 2))
-        };
         Ok(Self {
             settings: mapped(Table::Settings)?,
             connections_v4: mapped(Table::ConnectionsV4)?,
@@ -150,8 +146,7 @@ impl Maps {
             capacities: mapped(Table::Capacities)?,
             shapes: mapped(Table::Shapes)?,
             remembered: mapped(Table::Remembered)?,
-            // Two addresses a word.
-            virtuals_v4: pairs(Table::VirtualsV4)?,
+            virtuals_v4: mapped(Table::VirtualsV4)?,
             loads: mapped(Table::Loads)?,
             verdicts: mapped(Table::Verdicts)?,
             service_counters: mapped(Table::ServiceCounters)?,
@@ -160,9 +155,8 @@ impl Maps {
             locals: mapped(Table::Locals)?,
             reply_index: mapped(Table::ReplyIndex)?,
             replies: mapped(Table::Replies)?,
-            // Two ties a word.
-            ties_v4: pairs(Table::TiesV4)?,
-            ties_v6: pairs(Table::TiesV6)?,
+            ties_v4: mapped(Table::TiesV4)?,
+            ties_v6: mapped(Table::TiesV6)?,
         })
     }
 }

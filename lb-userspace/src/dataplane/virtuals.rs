@@ -1,7 +1,6 @@
 //! The address that a connection's client sent to: its service's, or, for a mark of many, what the datapath keeps beside the table.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::Ordering;
 
 use lb_common::algo::hash;
 
@@ -42,9 +41,7 @@ impl Virtuals {
     pub(super) fn v4(&self, tables: &Tables, number: u32, index: usize, key: u64) -> (u64, Option<(IpAddr, u8)>) {
         match self.get(number) {
             Some((_, protocol, true)) => {
-                let word = tables.maps.virtuals_v4.word(index / 2);
-                let pair = word.map_or(0, |word| word.load(Ordering::Relaxed));
-                let address = (pair >> (32 * (index % 2))) as u32;
+                let address = tables.maps.virtuals_v4.half(index).unwrap_or(0);
                 let mark = hash::mark([u64::from(address), 0], protocol, self.secret);
                 (key ^ mark, Some((IpAddr::V4(Ipv4Addr::from(address.to_ne_bytes())), protocol)))
             }
