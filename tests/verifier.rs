@@ -22,11 +22,11 @@ struct Budget {
 const BUDGETS: [Budget; 4] = [
     Budget {
         program: PROGRAM_DIRECTOR,
-        verified: 680_000,
+        verified: 832_000,
         stack: 512,
-        reason: "two families, each with up to two tags, seven extension headers, whole or a first fragment, and eight ways out; new \
-                 connections, answers of the other family, later fragments, ICMP and messages once each, as global functions. Kernel \
-                 6.18 walks 570 000. The stack is spent: what comes has to be called by the pipeline, not by the functions it calls",
+        reason: "two families, each for plain packets and once more with up to two tags, seven extension headers, whole or a first \
+                 fragment, and eight ways out; new connections, answers of the other family, later fragments, ICMP and messages once each, \
+                 as global functions. Kernel 6.18 walks 751 000; without the ways for plain packets 6.1 would walk 680 000. The stack is spent: what comes has to be called by the pipeline, not by the functions it calls",
     },
     Budget {
         program: PROGRAM_DECAP,

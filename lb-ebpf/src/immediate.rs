@@ -37,6 +37,18 @@ pub fn masked<const MASK: u32>(value: u32) -> u32 {
     value as u32
 }
 
+/// The lower bits of a value, by an instruction that stays where it is written.
+#[inline(always)]
+pub fn at_once<const MASK: u32>(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: changes the register it is given, nothing else, and leaves no bit above the mask's.
+    unsafe {
+        asm!("{value} &= {mask}", value = inout(reg) value, mask = const MASK, options(nomem, nostack));
+        core::hint::assert_unchecked(value <= u64::from(MASK));
+    }
+    value
+}
+
 /// The same index if it is below `count`, else 0. The comparison is of the register that is used after, which the verifier wants to see;
 /// what is below comes first, so that it has walked that when it comes to the 0, which is one of these, and need not walk on.
 #[inline(always)]

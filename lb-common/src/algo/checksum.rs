@@ -63,6 +63,13 @@ impl Delta {
         Self(self.0 + !old as u64 + new as u64)
     }
 
+    /// A raw 16-bit word has become less by `less`, which it was not less than.
+    #[inline(always)]
+    pub const fn less(self, less: u16) -> Self {
+        // The complement of what it was and what it is, whatever that was.
+        Self(self.0 + !less as u64)
+    }
+
     /// Two raw 64-bit words have changed.
     #[inline(always)]
     pub const fn u128(self, old: [u64; 2], new: [u64; 2]) -> Self {
@@ -80,11 +87,11 @@ impl Delta {
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {
         let sum = self.0 + !checksum as u64;
+        // Below 2^32 + 2^16, then at most 0x1_fffe: whether or not there was a carry into bit 32, both halves are not all ones. So the
+        // last carry makes no other.
         let sum = (sum & 0xffff_ffff) + (sum >> 32);
         let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        !(sum as u16)
+        !((sum + (sum >> 16)) as u16)
     }
 }
 
@@ -144,9 +151,12 @@ mod tests {
             let (before, last) = (sum(&words), words.len() - 1);
             let low = words[0] as u16;
             let delta = Delta::NONE.u32(words[last], new[0]).u32(words[last - 1], new[1]).u16(low, half);
+            let half_less = Delta::NONE.u32(words[last], new[0]).u32(words[last - 1], new[1]).less(low & half);
             (words[last], words[last - 1]) = (new[0], new[1]);
             words[0] = words[0] & 0xffff_0000 | u32::from(half);
             prop_assert_eq!(delta.apply(before), sum(&words));
+            words[0] = words[0] & 0xffff_0000 | u32::from(low - (low & half));
+            prop_assert_eq!(half_less.apply(before), sum(&words));
         }
     }
 }

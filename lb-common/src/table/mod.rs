@@ -75,16 +75,22 @@ pub fn find<B: Bucket>(bucket: B, key: <B::Slot as Slot>::Key, service: u32) -> 
     let mut index = 0;
     while index < WAYS {
         let slot = bucket.slot(index);
-        // A hint only: the key of a free or half-written entry may match too.
-        if slot.key_may_be(key) {
-            let meta = slot.meta();
-            if meta.service() == service && slot.key_is(key) && slot.meta().same_identity(meta) {
-                return Some(Found { slot, meta });
-            }
+        // A hint only, and none for the first, where most are: the key of a free or half-written entry may match too.
+        if (index == 0 || slot.key_may_be(key))
+            && let Some(meta) = holds(slot, key, service)
+        {
+            return Some(Found { slot, meta });
         }
         index += 1;
     }
     None
+}
+
+/// The entry's meta word, if it is the connection of `service` with `key`.
+#[inline(always)]
+fn holds<S: Slot>(slot: S, key: S::Key, service: u32) -> Option<Meta> {
+    let meta = slot.meta();
+    (slot.key_is(key) && meta.service() == service && slot.meta().same_identity(meta)).then_some(meta)
 }
 
 /// Makes an entry of one of the two buckets busy: a free one, otherwise one whose connection has had its time, otherwise, if the caller

@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
+pub mod plain;
 pub mod sctp;
 pub mod slice;
 pub mod translate;

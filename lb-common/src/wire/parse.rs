@@ -26,8 +26,8 @@ pub enum Parsed<H> {
 }
 
 /// What is done with a packet once it is known what it is. Its methods run inside the parser, where the header's fields are still
-/// values: an enum of headers that is handed back is put together in memory and taken apart again, which costs the datapath's hit
-/// path 10 ns of some 40.
+/// values: an enum of headers that is handed back is put together in memory and taken apart again, 20 instructions of a new connection's
+/// 730 where it was tried last.
 pub trait Then<H> {
     /// What comes out of it.
     type Out;

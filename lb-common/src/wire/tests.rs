@@ -48,6 +48,50 @@ fn three_vlan_tags_are_too_many() {
     assert_eq!(ethernet::parse(&Frame(&frame)).unwrap().payload, 22);
 }
 
+/// A TCP or UDP packet with so many bytes of data in an untagged frame.
+fn plain_frame(is_v6: bool, is_udp: bool, payload: usize) -> Vec<u8> {
+    let protocol = if is_udp { 17 } else { 6 };
+    let mut transport =
+        if is_udp { vec![0x30, 0x39, 0, 80, 0, 8 + payload as u8, 0, 0] } else { tcp_v4()[34..].to_vec() };
+    transport.extend(std::iter::repeat_n(0xab, payload));
+    let length = transport.len() as u8;
+    let mut frame = vec![0; 12];
+    if is_v6 {
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, length, protocol, 64]);
+        frame.extend([0xfd; 32]);
+    } else {
+        frame.extend([8, 0, 0x45, 0, 0, 20 + length, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 100]);
+    }
+    frame.extend(transport);
+    frame
+}
+
+#[test]
+fn tags_options_extension_headers_fragments_and_other_protocols_are_not_plain() {
+    let with = |is_v6, at: usize, bytes: &[u8]| {
+        let mut frame = plain_frame(is_v6, false, 12);
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        plain::v4(&Frame(&frame)).is_some() || plain::v6(&Frame(&frame)).is_some()
+    };
+    assert!(with(false, 12, &[8, 0]) && with(true, 12, &[0x86, 0xdd]));
+    assert!(with(false, 20, &[0x40]) && with(false, 15, &[0xff]) && with(true, 15, &[0xff]), "DF, classes");
+    for (is_v6, at, bytes) in [
+        (false, 12, [0x81, 0x00]),
+        (true, 12, [0x81, 0x00]),
+        (false, 14, [0x46, 0]),
+        (false, 20, [0x20, 0]),
+        (false, 20, [0, 1]),
+        (false, 22, [64, 132]),
+        (true, 20, [44, 64]),
+        (true, 14, [0x50, 0]),
+        (false, 16, [0xff, 0xff]),
+        (false, 46, [0x40, 0]),
+        (false, 46, [0xf0, 0]),
+    ] {
+        assert!(!with(is_v6, at, &bytes), "{is_v6} {at} {bytes:?}");
+    }
+}
+
 /// What a packet is taken for, by its fragment word and the bytes behind its IP header.
 fn taken_for(is_v6: bool, offset: u16, more: bool, protocol: u8, payload: &[u8]) -> &'static str {
     fn name<H>(parsed: Result<Parsed<H>, Verdict>) -> &'static str {
@@ -146,6 +190,40 @@ proptest! {
         if let Ok(Parsed::Flow(flow) | Parsed::FirstFragment(flow)) = v6(&frame, offset) {
             prop_assert!(flow.ip.payload + 8 <= bytes.len());
             prop_assert!(offset + flow.ip.total_length as usize <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn what_is_plain_is_read_alike_by_the_whole_parser(
+        is_v6: bool, is_udp: bool, payload in 0usize..40, cut in 0usize..60,
+        lies in prop::collection::vec((12usize..76, prop::sample::select(vec![0u8, 1, 2, 4, 5, 6, 8, 17, 20, 28, 40, 44, 0x40, 0x45, 0x46, 0x50, 0x60, 0x81, 0x86, 0xdd, 0xff])), 0..3),
+    ) {
+        let mut frame = plain_frame(is_v6, is_udp, payload);
+        let is_whole = cut >= 20;
+        if !is_whole {
+            frame.truncate(frame.len().saturating_sub(cut));
+        }
+        for (at, byte) in &lies {
+            if let Some(place) = frame.get_mut(*at) {
+                *place = *byte;
+            }
+        }
+        let (packet, link) = (Frame(&frame), ethernet::parse(&Frame(&frame)));
+        let is_plain = if let Some(flow) = plain::v4(&packet) {
+            prop_assert_eq!(link, Ok(ethernet::Link { ethertype: ethernet::IPV4, payload: plain::OFFSET }));
+            prop_assert_eq!(v4(&packet, plain::OFFSET), Ok(Parsed::Flow(flow)));
+            prop_assert_eq!(plain::v6(&packet), None);
+            true
+        } else if let Some(flow) = plain::v6(&packet) {
+            prop_assert_eq!(link, Ok(ethernet::Link { ethertype: ethernet::IPV6, payload: plain::OFFSET }));
+            prop_assert_eq!(v6(&packet, plain::OFFSET), Ok(Parsed::Flow(flow)));
+            true
+        } else {
+            false
+        };
+        // Of a UDP packet so many bytes are looked at as a TCP header has.
+        if lies.is_empty() && is_whole {
+            prop_assert_eq!(is_plain, !is_udp || payload >= 12);
         }
     }
 

@@ -87,10 +87,9 @@ pub(super) fn v4_header<P: Editable>(
     change: &Change<u32>,
 ) -> Result<(), Verdict> {
     let header = packet.edit::<{ ipv4::HEADER }>(at).ok_or(Verdict::Truncated)?;
-    let hops = header.raw_u16::<8>();
-    let fewer = one_hop_less(hops, 0).ok_or(Verdict::HopsSpent)?;
+    let fewer = one_hop_less(header.raw_u16::<8>(), HOP_V4).ok_or(Verdict::HopsSpent)?;
     header.set_u16::<8>(fewer);
-    header.set_u16::<10>(addresses_v4(ip, change).u16(hops, fewer).apply(header.raw_u16::<10>()));
+    header.set_u16::<10>(addresses_v4(ip, change).less(HOP_V4).apply(header.raw_u16::<10>()));
     if let Some(source) = change.source {
         header.set_u32::<12>(source);
     }
@@ -173,8 +172,7 @@ pub(super) fn v6_header<P: Editable>(
     change: &Change<[u64; 2]>,
 ) -> Result<Delta, Verdict> {
     let header = packet.edit::<{ ipv6::HEADER }>(at).ok_or(Verdict::Truncated)?;
-    let hops = header.raw_u16::<6>();
-    let fewer = one_hop_less(hops, 1).ok_or(Verdict::HopsSpent)?;
+    let fewer = one_hop_less(header.raw_u16::<6>(), HOP_V6).ok_or(Verdict::HopsSpent)?;
     header.set_u16::<6>(fewer);
     if let Some(source) = change.source {
         header.set_u64::<8, 12>(source[0]);
@@ -199,15 +197,14 @@ fn addresses_v6(ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Delta {
     addresses
 }
 
-/// A raw pair of bytes of which the one at `byte` counts hops; None when there is none left to go on with (RFC 1812 section 5.3.1).
+/// One hop in the raw pair of bytes whose first or second counts hops.
+const HOP_V4: u16 = u16::from_ne_bytes([1, 0]);
+const HOP_V6: u16 = u16::from_ne_bytes([0, 1]);
+
+/// A raw pair of bytes of which one counts hops, with `hop` less; None when there is none left to go on with (RFC 1812 section 5.3.1).
 #[inline(always)]
-const fn one_hop_less(pair: u16, byte: usize) -> Option<u16> {
-    let mut bytes = pair.to_ne_bytes();
-    if bytes[byte] <= 1 {
-        return None;
-    }
-    bytes[byte] -= 1;
-    Some(u16::from_ne_bytes(bytes))
+const fn one_hop_less(pair: u16, hop: u16) -> Option<u16> {
+    if pair & (hop * 0xff) <= hop { None } else { Some(pair - hop) }
 }
 
 /// New ports, and the checksum after these and the addresses.

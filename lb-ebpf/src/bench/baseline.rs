@@ -1,14 +1,13 @@
-//! What others cost, with the same parsers as ours: the bare MAC swap, the kernel's LRU_HASH alone, and the least that a table of the
-//! director's size can cost.
+//! What others cost, with the parser that reads nearly every packet of ours ([`plain`]): the bare MAC swap, the kernel's LRU_HASH alone,
+//! and the least that a table of the director's size can cost.
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::btf_maps::{Array, LruHashMap};
 use aya_ebpf::macros::btf_map;
-use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
-use lb_common::wire::parse::{self, Flow, Then};
-use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
+use lb_common::wire::parse::Flow;
+use lb_common::wire::{Packet, View, ipv4, ipv6, plain};
 use lb_ebpf::packet::Frame;
 
 use crate::wrap::{floor_lines, frame};
@@ -23,28 +22,6 @@ static FLOOR: Array<[u64; 8], 1> = Array::new();
 #[btf_map]
 static MISSED: Array<u64, 1> = Array::new();
 
-/// Goes on with a TCP or UDP flow.
-struct Flows<F>(F);
-
-impl<H, F: FnOnce(&Flow<H>) -> Option<()>> Then<H> for Flows<F> {
-    type Out = ();
-
-    #[inline(always)]
-    fn flow(self, flow: Flow<H>) -> Result<(), Verdict> {
-        (self.0)(&flow).ok_or(Verdict::NotAService)
-    }
-
-    #[inline(always)]
-    fn first_fragment(self, _: Flow<H>) -> Result<(), Verdict> {
-        Err(Verdict::NotTransport)
-    }
-
-    #[inline(always)]
-    fn unbalanced(self, _: H) -> Result<(), Verdict> {
-        Err(Verdict::NotTransport)
-    }
-}
-
 /// Both families, as a balancer has to: whichever the frame says.
 #[inline(always)]
 pub(crate) fn parse_either(
@@ -52,21 +29,15 @@ pub(crate) fn parse_either(
     v4: impl FnOnce(&Flow<ipv4::Header>) -> Option<()>,
     v6: impl FnOnce(&Flow<ipv6::Header>) -> Option<()>,
 ) -> Option<()> {
-    let link = ethernet::parse(packet).ok()?;
-    match link.ethertype {
-        ethernet::IPV4 => parse::v4_then(packet, link.payload, Flows(v4)).ok(),
-        ethernet::IPV6 => parse::v6_then(packet, link.payload, Flows(v6)).ok(),
-        _ => None,
+    if let Some(flow) = plain::v4(packet) {
+        return v4(&flow);
     }
+    v6(&plain::v6(packet)?)
 }
 
 #[inline(always)]
 fn parse(packet: &Frame, then: impl FnOnce(&Flow<ipv4::Header>) -> Option<()>) -> Option<()> {
-    let link = ethernet::parse(packet).ok()?;
-    if link.ethertype != ethernet::IPV4 {
-        return None;
-    }
-    parse::v4_then(packet, link.payload, Flows(then)).ok()
+    then(&plain::v4(packet)?)
 }
 
 #[inline(always)]

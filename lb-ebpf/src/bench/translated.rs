@@ -13,8 +13,10 @@ use crate::wrap::{PACKETS, frame, next_flow, restore};
 #[btf_map]
 static ENDS: Array<[u64; 5], 1> = Array::new();
 
-/// TTL 64 and TCP, as they stand in an IPv4 header; TCP and hop limit 64, as in an IPv6 header.
-const HOPS: [u16; 2] = [u16::from_ne_bytes([64, 6]), u16::from_ne_bytes([6, 64])];
+/// "Don't fragment", TTL 64 and TCP, as they stand in an IPv4 header, in one store, as the parser loads them.
+const HOPS_V4: u32 = u32::from_ne_bytes([0x40, 0, 64, 6]);
+/// TCP and hop limit 64, as in an IPv6 header.
+const HOPS_V6: u16 = u16::from_ne_bytes([6, 64]);
 /// First half of all clients' addresses, 2001:db8::.
 const CLIENT6: u64 = u64::from_ne_bytes([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0]);
 /// The service: 10.0.0.100, fd00::100.
@@ -88,13 +90,13 @@ fn to_service<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
     let frame = frame(ctx);
     if V6 {
         let view = frame.view::<74>(0)?;
-        view.set_u16::<20>(HOPS[1]);
+        view.set_u16::<20>(HOPS_V6);
         view.set_u64::<22>(CLIENT6);
         view.set_u64::<38>(VIP6[0]);
         view.set_u64::<46>(VIP6[1]);
     } else {
         let view = frame.view::<64>(0)?;
-        view.set_u16::<22>(HOPS[0]);
+        view.set_u32::<20>(HOPS_V4);
         view.set_u32::<30>(VIP);
     }
     Some(())
@@ -129,7 +131,7 @@ fn from_real<const V6: bool>(ctx: *mut xdp_md, flow: u32) -> Option<()> {
     let frame = frame(ctx);
     if V6 {
         let view = frame.view::<74>(0)?;
-        view.set_u16::<20>(HOPS[1]);
+        view.set_u16::<20>(HOPS_V6);
         view.set_u64::<22>(words[1]);
         view.set_u64::<30>(words[2]);
         view.set_u64::<38>(words[3]);
@@ -137,7 +139,7 @@ fn from_real<const V6: bool>(ctx: *mut xdp_md, flow: u32) -> Option<()> {
         view.set_low_u32::<54>(words[0]);
     } else {
         let view = frame.view::<64>(0)?;
-        view.set_u16::<22>(HOPS[0]);
+        view.set_u32::<20>(HOPS_V4);
         view.set_low_u32::<26>(words[1]);
         view.set_u32::<30>((words[1] >> 32) as u32);
         view.set_low_u32::<34>(words[0]);

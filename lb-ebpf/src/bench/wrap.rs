@@ -10,6 +10,8 @@ use lb_ebpf::packet::Frame;
 
 /// Packets a run of the program; the kernel tells whole nanoseconds a run.
 pub(crate) const PACKETS: u32 = 8;
+/// EtherType, version and class in one store, as the parser loads them (see [`put`]).
+const LINK: [u32; 2] = [0x0800_4500u32.to_be(), 0x86dd_6000u32.to_be()];
 /// A frame's length: 54 bytes of headers and padding for IPv4, as much as there is for IPv6.
 const LENGTH: [usize; 2] = [64, 74];
 
@@ -119,10 +121,10 @@ pub(crate) fn restore<const V6: bool>(ctx: *mut xdp_md) -> Option<()> {
     if !unsafe { helpers::adjust_head(ctx, added as i32) } {
         return None;
     }
-    let header = frame(ctx).view::<14>(0)?;
+    let header = frame(ctx).view::<16>(0)?;
     header.set_u64::<0>(0x0200_0000_0001_0200);
     header.set_u32::<8>(0xfe00_0000);
-    header.set_u16::<12>(if V6 { 0x86ddu16 } else { 0x0800 }.to_be());
+    header.set_u32::<12>(LINK[usize::from(V6)]);
     Some(())
 }
 
@@ -141,10 +143,10 @@ pub(crate) fn longer(ctx: *mut xdp_md) -> u32 {
     if !unsafe { helpers::adjust_head(ctx, -20) } {
         return xdp_action::XDP_ABORTED;
     }
-    let Some(header) = frame(ctx).view::<14>(0) else { return xdp_action::XDP_ABORTED };
+    let Some(header) = frame(ctx).view::<16>(0) else { return xdp_action::XDP_ABORTED };
     header.set_u64::<0>(0x0200_0000_0001_0200);
     header.set_u32::<8>(0xfe00_0000);
-    header.set_u16::<12>(0x0800u16.to_be());
+    header.set_u32::<12>(LINK[0]);
     xdp_action::XDP_TX
 }
 

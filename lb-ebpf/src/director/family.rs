@@ -10,7 +10,7 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
-use lb_common::wire::parse::{self, Flow, Then};
+use lb_common::wire::parse::{self, Flow, Parsed, Then};
 use lb_common::wire::translate::{self, Change};
 use lb_common::wire::translate_icmp::{self, Embedded};
 use lb_common::wire::transport::{SCTP, TCP, UDP};
@@ -40,6 +40,8 @@ pub(crate) trait Family: Sized {
     type Bucket: Bucket<Slot: Slot<Key = Self::Key>>;
 
     fn parse<T: Then<Self::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict>;
+    /// The packet at `offset`, as a value: see [`Then`].
+    fn read(packet: &Frame, offset: usize) -> Result<Parsed<Self::Header>, Verdict>;
     /// The service at the packet's destination address with this port (raw) and protocol.
     fn service(ip: &Self::Header, port: u16, protocol: u8) -> Target;
     fn protocol(ip: &Self::Header) -> u8;
@@ -168,6 +170,10 @@ impl Family for V4 {
     #[inline(always)]
     fn parse<T: Then<ipv4::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
         parse::v4_then(packet, offset, then)
+    }
+    #[inline(always)]
+    fn read(packet: &Frame, offset: usize) -> Result<Parsed<ipv4::Header>, Verdict> {
+        parse::v4(packet, offset)
     }
     #[inline(always)]
     fn service(ip: &ipv4::Header, port: u16, protocol: u8) -> Target {
@@ -356,6 +362,10 @@ impl Family for V6 {
     #[inline(always)]
     fn parse<T: Then<ipv6::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
         parse::v6_then(packet, offset, then)
+    }
+    #[inline(always)]
+    fn read(packet: &Frame, offset: usize) -> Result<Parsed<ipv6::Header>, Verdict> {
+        parse::v6(packet, offset)
     }
     #[inline(always)]
     fn service(ip: &ipv6::Header, port: u16, protocol: u8) -> Target {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "map values are reached through raw pointers")]
 
 use lb_common::abi::connection::Meta;
-use lb_common::abi::real::{Capacity, Load, Real, family, method, option};
+use lb_common::abi::real::{Capacity, Load, Real, disposition, family, method, option};
 use lb_common::abi::tables::{self, placeholder::of_table};
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
@@ -133,6 +133,13 @@ impl End {
         (self.0 >> 48) as u8 == family::V6
     }
 
+    /// Its address is of the client's family, and packets for it need not go through the daemon.
+    #[inline(always)]
+    pub(crate) fn is_translated_by_datapath(self, is_v6: bool) -> bool {
+        let family = if is_v6 { family::V6 } else { family::V4 };
+        (self.0 >> 48) as u16 & (u16::from(option::HELPER) << 8 | 0xff) == u16::from(family)
+    }
+
     /// [`lb_common::abi::real::option`].
     #[inline(always)]
     pub(crate) fn options(self) -> u8 {
@@ -149,6 +156,12 @@ impl Way {
     #[inline(always)]
     pub(crate) fn mtu(self) -> u32 {
         (self.0 >> 32) as u32 & 0xffff
+    }
+
+    /// Largest IP packet of a real that is forwarded to by `method`; more than [`u16::MAX`] of any other. One number for three questions.
+    #[inline(always)]
+    pub(crate) fn mtu_by(self, method: u8) -> u64 {
+        (self.0 >> 32).wrapping_sub(u64::from(disposition::FORWARD) << 24 | u64::from(method) << 16)
     }
 
     /// By direct routing: what nearly all methods are compared with, by a mask alone.

@@ -5,7 +5,7 @@ use lb_common::abi::connection::SEEN_MASK;
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::placeholder::{of_constant, of_table};
 use lb_common::abi::tables::{self, Constant};
-use lb_ebpf::immediate::{immediate, shift};
+use lb_ebpf::immediate::{at_once, immediate, shift};
 
 use super::Table;
 
@@ -15,7 +15,9 @@ type TheSettings = Table<Settings, { of_table(tables::Table::Settings) }>;
 #[inline(always)]
 pub(crate) fn now() -> u32 {
     let jiffies = lb_ebpf::helpers::jiffies();
-    (jiffies >> shift::<{ of_constant(Constant::TickShift) }>()) as u32 & SEEN_MASK as u32
+    let ticks = jiffies >> shift::<{ of_constant(Constant::TickShift) }>();
+    // Here and now: put off until the clock is needed, the shift would be kept in memory beside it.
+    at_once::<{ SEEN_MASK as u32 }>(ticks) as u32
 }
 
 #[inline(always)]

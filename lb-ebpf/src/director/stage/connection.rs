@@ -56,10 +56,10 @@ pub(crate) fn follow<F: Family>(
     flow: &Flow<F::Header>,
     target: Target,
     place: &Place<F>,
+    found: &Found<SlotOf<F>>,
     stand: Stand,
     now: u32,
 ) -> Result<Option<Chosen>, Verdict> {
-    let Some(found) = find(place) else { return Ok(None) };
     let real = Chosen::of_connection(found.meta);
     let changes =
         u64::from(tcp_state::turn(flow.transport.flags)) | u64::from(real.way.disposition() ^ disposition::FORWARD);

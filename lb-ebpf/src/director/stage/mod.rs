@@ -31,6 +31,7 @@ pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod schedule;
 pub(crate) mod service;
+pub(crate) mod steady;
 pub(crate) mod template;
 pub(crate) mod tie;
 pub(crate) mod toa;
@@ -64,7 +65,7 @@ pub(crate) fn packet(ctx: *mut xdp_md) -> Frame {
     unsafe { Frame::new(ctx) }
 }
 
-/// Reads the packet at `stand` once more, for functions that run by themselves. Not for the hit path: see [`Then`].
+/// Reads the packet at `stand` once more, for functions that run by themselves.
 #[inline(always)]
 pub(crate) fn flow<F: Family>(ctx: *mut xdp_md, stand: Stand) -> Result<Flow<F::Header>, Verdict> {
     let Flow { ip, transport } = F::parse(&packet(ctx), stand.offset(), Again::<F>(PhantomData))?;

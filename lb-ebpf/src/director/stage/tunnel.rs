@@ -9,7 +9,6 @@ use lb_common::wire::tunnel::{
 };
 use lb_common::wire::{Packet, View, ethernet, ipv4, ipv6};
 use lb_ebpf::helpers;
-use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
 use super::packet;
@@ -71,8 +70,6 @@ pub(crate) fn into<F: Family>(
     at: usize,
 ) -> Result<Verdict, Verdict> {
     let (way, real) = (real.way, real.entry);
-    // Not known to the compiler any more: it would note for every packet, at the tags already, which branches are to be taken here.
-    let at = masked::<0x1f>(at as u32) as usize;
     let by = way.method();
     let fits = |by| length + overhead(by) <= way.mtu();
     // IP in IP and plain GUE on paths of their own: the fastest tunnels, and the one that most NICs spread over their queues.
