@@ -41,7 +41,6 @@ fn packets_are_dropped_and_the_connection_stays() {
             let (key, first) = (service.parse().unwrap(), reals[0].parse().unwrap());
             director.change_real(&key, first, |real| real.disposition = disposition);
             assert_eq!(director.send(&packet(service, ACK)).verdict, verdict);
-            assert_eq!(director.send(&packet(service, SYN)).verdict, verdict, "a SYN of the same flow, too");
             assert_eq!(director.load(&key, first), (1, 0));
             director.change_real(&key, first, |real| real.disposition = disposition::FORWARD);
             let sent = director.send(&packet(service, ACK));
@@ -61,7 +60,7 @@ fn a_dropped_packet_changes_no_state() {
         let mut director = director(service, reals, RR);
         let (key, first) = (service.parse().unwrap(), reals[0].parse().unwrap());
         director.change_real(&key, first, |real| real.disposition = disposition::DROP);
-        for flags in [0x04, 0x01, SYN] {
+        for flags in [0x04, 0x01] {
             director.send(&packet(service, flags));
         }
         assert_eq!(director.connections()[0].1, lb_common::abi::connection::State::Established);
@@ -180,13 +179,14 @@ fn drain_serves_what_it_has_and_nothing_that_begins() {
     }
 }
 
-/// Nobody waits for an answer from a real that gives none: a client that is still in its handshake, or begins again, gets another one.
+/// Nobody waits for an answer from a real that gives none: a client that is still in its handshake, or begins again, gets another one. One
+/// whose connection was established, too: the real reset it as it died, past the director.
 #[test]
 fn a_client_that_begins_again_leaves_a_real_that_is_out() {
     for (service, reals) in SIDES {
         let (key, first, second) = (service.parse().unwrap(), reals[0].parse().unwrap(), reals[1].parse().unwrap());
         for disposition in [disposition::GONE, disposition::DROP, disposition::UNRESOLVED] {
-            for end in [vec![SYN], vec![SYN, ACK, 0x01 | ACK], vec![SYN, ACK, 0x04]] {
+            for end in [vec![SYN], vec![SYN, ACK], vec![SYN, ACK, 0x01 | ACK], vec![SYN, ACK, 0x04]] {
                 let mut director = Director::default();
                 director.service(service, RR, 0, &[(direct(reals[0], 1), 1), (direct(reals[1], 2), 1)]);
                 for flags in &end {

@@ -59,13 +59,15 @@ fn advance<F: Family>(flow: &Flow<F::Header>, target: Target) -> Result<u32, Ver
     }
     let disposition = real.way.disposition();
     if disposition != disposition::FORWARD {
-        // Nobody waits for an answer from a real that gives none: a client that begins again gets another one.
-        let begins_again = state::is_opening(protocol, event) && !matches!(state, State::Established);
+        let keeps = matches!(disposition, disposition::DRAIN | disposition::KEEP);
+        // Nobody waits for an answer from a real that gives none: a client that begins again gets another one. From an established connection,
+        // too: the director did not see the real reset it when it died, and the client has its port free for others.
+        let begins_again = state::is_opening(protocol, event) && !(keeps && matches!(state, State::Established));
         if begins_again || disposition == disposition::RESCHEDULE {
             connection::release::<F>(&found);
             return Ok(BEGINS);
         }
-        if !matches!(disposition, disposition::DRAIN | disposition::KEEP) {
+        if !keeps {
             return Err(refusal(disposition));
         }
     }
