@@ -101,7 +101,7 @@ fn real(common: &Common, at: IpAddr, port: u16, is_gue: bool) -> Real {
         (false, true) => (common.gue_source_v6.to_string(), [0; 4]),
     };
     let mut real = tunnel(&SocketAddr::new(at, port).to_string(), 1, &base);
-    real.tunnel_source_vary = u32::from_ne_bytes(vary);
+    real.vary_or_corrections = u32::from_ne_bytes(vary);
     real.source_mac = OWN_MAC;
     real.destination_mac = mac(&common.gateway_mac);
     real.mtu = common.max_frame_bytes - 14 + if at.is_ipv4() { 20 } else { 40 } + if is_gue { 8 } else { 0 };

@@ -55,7 +55,7 @@ fn direct_to(is_v6: bool, n: u8) -> Real {
 fn standing(director: &Director, is_v6: bool) -> (Vec<State>, (u32, u32)) {
     let key = if is_v6 { SERVICE6 } else { SERVICE }.parse().unwrap();
     let loads: Vec<_> = [1, 2]
-        .map(|n| director.load(&key, lb_userspace::dataplane::tables::endpoint(&direct_to(is_v6, n)).unwrap()))
+        .map(|n| director.load(&key, lb_userspace::dataplane::identity::endpoint(&direct_to(is_v6, n)).unwrap()))
         .into();
     let states = director.connections().iter().map(|(_, state)| *state).collect();
     (states, (loads[0].0 + loads[1].0, loads[0].1 + loads[1].1))

@@ -249,7 +249,7 @@ fn the_outer_source_varies_inside_its_bits() {
     let vary6 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
     let with = |real, source, vary| {
         let mut real = tunnel(real, 1, source);
-        real.tunnel_source_vary = vary;
+        real.vary_or_corrections = vary;
         real
     };
     for packet in [Packet::v4(CLIENT, VIP), Packet::v6(CLIENT6, VIP6)] {

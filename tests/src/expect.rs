@@ -80,7 +80,7 @@ fn outer_v4(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8>
     outer.extend(((inner.length + between + 20) as u16).to_be_bytes());
     outer.extend(identification);
     outer.extend([fragment, 0, ttl, protocol, 0, 0]);
-    outer.extend(varied(&real.tunnel_source[..4], real.tunnel_source_vary, &came[12..16]));
+    outer.extend(varied(&real.tunnel_source[..4], real.vary_or_corrections, &came[12..16]));
     outer.extend(&real.address[..4]);
     let sum = checksum(&[&outer]);
     outer[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -98,7 +98,7 @@ fn outer_v6(input: &[u8], inner: Located, real: &Real, output: &[u8]) -> Vec<u8>
     outer.extend(((inner.length + between) as u16).to_be_bytes());
     outer.extend([protocol, ttl]);
     outer.extend(&real.tunnel_source[..12]);
-    outer.extend(varied(&real.tunnel_source[12..], real.tunnel_source_vary, &came[20..24]));
+    outer.extend(varied(&real.tunnel_source[12..], real.vary_or_corrections, &came[20..24]));
     outer.extend(&real.address);
     outer
 }

@@ -7,7 +7,8 @@ use lb_common::abi::service::scheduler;
 use lb_common::algo::ring::{RingMember, maglev, source_hash, wrr_steps};
 use lb_common::wire::transport::{TCP, UDP};
 use lb_userspace::dataplane::addresses::Address;
-use lb_userspace::dataplane::tables::{Pool, endpoint};
+use lb_userspace::dataplane::identity::endpoint;
+use lb_userspace::dataplane::tables::Pool;
 use lb_userspace::model::mark::Destination;
 use lb_userspace::model::{PortRange, ServiceKey};
 

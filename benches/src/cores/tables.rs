@@ -10,9 +10,10 @@ use lb_tests::director::{direct, possible_cpus};
 use lb_tests::packet::{ACK, SYN};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
+use lb_userspace::dataplane::identity::endpoint;
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::pins::Geometry;
-use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
+use lb_userspace::dataplane::tables::{Pool, Tables};
 use lb_userspace::model::ServiceKey;
 
 use crate::wrapped::{DIRECTOR, Wrapped};

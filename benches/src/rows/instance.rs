@@ -16,12 +16,13 @@ use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
+use lb_userspace::dataplane::identity::endpoint;
 use lb_userspace::dataplane::loader::parse_over;
 use lb_userspace::dataplane::locals::LocalAddress;
 use lb_userspace::dataplane::memory::Memory;
 use lb_userspace::dataplane::objects;
 use lb_userspace::dataplane::pins::{Buckets, Geometry};
-use lb_userspace::dataplane::tables::{Pool, Tables, endpoint};
+use lb_userspace::dataplane::tables::{Pool, Tables};
 
 use super::case::{Case, OPEN, Subject};
 use super::usual;

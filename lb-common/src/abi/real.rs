@@ -79,8 +79,9 @@ pub struct Real {
     pub disposition: u8,
     /// Egress interface.
     pub ifindex: u32,
-    /// Tunnel: bits of the outer source (its last 32, if IPv6) that the flow's hash fills, in network order.
-    pub tunnel_source_vary: u32,
+    /// Tunnel: bits of the outer source (its last 32, if IPv6) that the flow's hash fills, in network order. NAT:
+    /// [`crate::wire::readdress::Corrections`].
+    pub vary_or_corrections: u32,
     /// Tunnel: outer source, as in the packet; IPv4 in the first four bytes.
     pub tunnel_source: [u8; 16],
     /// The real's address, as in the packet; IPv4 in the first four bytes. A tunnel's outer destination.

@@ -83,6 +83,14 @@ impl Delta {
         Self(self.0 + sum as u64)
     }
 
+    /// The same correction in 16 bits, never 0.
+    pub const fn folded(self) -> u16 {
+        match !self.apply(!0) {
+            0 => !0,
+            folded => folded,
+        }
+    }
+
     /// The raw checksum, corrected.
     #[inline(always)]
     pub const fn apply(self, checksum: u16) -> u16 {

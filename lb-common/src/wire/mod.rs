@@ -14,6 +14,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod parse;
 pub mod plain;
+pub mod readdress;
 pub mod sctp;
 pub mod slice;
 pub mod translate;

@@ -10,11 +10,11 @@ use super::{Packet, View, ethernet, ipv4, ipv6};
 /// Where the IP header begins.
 pub const OFFSET: usize = ethernet::HEADER;
 /// Where the transport header begins.
-const PAYLOAD_V4: usize = OFFSET + ipv4::HEADER;
-const PAYLOAD_V6: usize = OFFSET + ipv6::HEADER;
+pub(super) const PAYLOAD_V4: usize = OFFSET + ipv4::HEADER;
+pub(super) const PAYLOAD_V6: usize = OFFSET + ipv6::HEADER;
 /// Bytes that are looked at. A shorter UDP packet is none (the frame of one with 12 bytes of data is long enough).
-const LENGTH_V4: usize = PAYLOAD_V4 + TCP_HEADER;
-const LENGTH_V6: usize = PAYLOAD_V6 + TCP_HEADER;
+pub(super) const LENGTH_V4: usize = PAYLOAD_V4 + TCP_HEADER;
+pub(super) const LENGTH_V6: usize = PAYLOAD_V6 + TCP_HEADER;
 
 /// EtherType, version and header length; the byte behind says what class the packet is of.
 const LINK_V4: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);

@@ -198,12 +198,12 @@ fn addresses_v6(ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Delta {
 }
 
 /// One hop in the raw pair of bytes whose first or second counts hops.
-const HOP_V4: u16 = u16::from_ne_bytes([1, 0]);
-const HOP_V6: u16 = u16::from_ne_bytes([0, 1]);
+pub(super) const HOP_V4: u16 = u16::from_ne_bytes([1, 0]);
+pub(super) const HOP_V6: u16 = u16::from_ne_bytes([0, 1]);
 
 /// A raw pair of bytes of which one counts hops, with `hop` less; None when there is none left to go on with (RFC 1812 section 5.3.1).
 #[inline(always)]
-const fn one_hop_less(pair: u16, hop: u16) -> Option<u16> {
+pub(super) const fn one_hop_less(pair: u16, hop: u16) -> Option<u16> {
     if pair & (hop * 0xff) <= hop { None } else { Some(pair - hop) }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::readdress::{self, Corrections};
 use super::super::slice::{Draft, Frame};
 use super::*;
 
@@ -155,6 +156,46 @@ proptest! {
         prop_assert_eq!((&result[12..16], &result[16..20], &result[22..24]), (&new[..], &old[4..], &ports[2..]));
         prop_assert_eq!(&result[20..22], port.to_ne_bytes());
         prop_assert_eq!(covered(&result, 12..20, protocol, 20), 0xffff);
+    }
+
+    #[test]
+    fn corrections_known_before_give_the_same(
+        protocol in protocols(), old: [u8; 32], new: [u8; 16], ports: [u8; 4], port: u16, hops in 0..4u8, sum: Option<[u8; 2]>,
+        payload in prop::collection::vec(any::<u8>(), 12..40),
+    ) {
+        let old_port = u16::from_ne_bytes([ports[2], ports[3]]);
+        let at = if protocol == TCP { 16 } else { 6 };
+        let ports = raw(&ports);
+
+        let mut packet = packet_v4(protocol, old[..8].try_into().unwrap(), ports.to_ne_bytes(), 0, &payload);
+        packet[8] = hops;
+        if let Some(sum) = sum {
+            packet[20 + at..][..2].copy_from_slice(&sum);
+        }
+        let address = raw(&new);
+        let change = Change { source: None, destination: Some(address), ports: Some(Ports::to(ports, port)) };
+        let by = Corrections::v4((raw(&old[4..]), old_port), (address, port));
+        let mut frame = framed(&packet);
+        frame[12..14].copy_from_slice(&[8, 0]);
+        let result = readdress::v4(&Draft::new(&mut frame), protocol, (address, port), by);
+        prop_assert!(by.0 & 0xffff != 0 && by.0 >> 16 != 0);
+        let expected = translate_v4(&packet, &change).unwrap_or(packet);
+        prop_assert_eq!(&frame[AT..], expected);
+        prop_assert_eq!(result.is_some(), hops > 1);
+
+        let mut packet = packet_v6(protocol, &old, ports.to_ne_bytes(), &payload);
+        packet[7] = hops;
+        if let Some(sum) = sum {
+            packet[40 + at..][..2].copy_from_slice(&sum);
+        }
+        let address = raw_v6(&new);
+        let change = Change { source: None, destination: Some(address), ports: Some(Ports::to(ports, port)) };
+        let by = Corrections::v6((raw_v6(&old[16..]), old_port), (address, port));
+        let mut frame = framed(&packet);
+        let result = readdress::v6(&Draft::new(&mut frame), protocol, (address, port), by);
+        let expected = translate_v6(&packet, &change).unwrap_or(packet);
+        prop_assert_eq!(&frame[AT..], expected);
+        prop_assert_eq!(result.is_some(), hops > 1);
     }
 
     #[test]

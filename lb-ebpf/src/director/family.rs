@@ -11,6 +11,7 @@ use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Parsed, Then};
+use lb_common::wire::readdress;
 use lb_common::wire::translate::{self, Change};
 use lb_common::wire::translate_icmp::{self, Embedded};
 use lb_common::wire::transport::{SCTP, TCP, UDP};
@@ -19,6 +20,7 @@ use lb_common::wire::{Packet, View, ipv4, ipv6};
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
+use crate::maps::reals::Entry;
 use crate::maps::replies::RecordAt;
 use crate::maps::{connections, limits, services, settings};
 use crate::stage::tunnel::Stand;
@@ -115,6 +117,8 @@ pub(crate) trait Family: Sized {
         ip: &Self::Header,
         change: &Change<Self::Address>,
     ) -> Result<(), Verdict>;
+    /// Translates a plain packet for a real whose [`Entry::corrections`] are known. None, and it is as it was: it takes another way.
+    fn readdress(packet: &Frame, ip: &Self::Header, real: Entry) -> Option<()>;
 
     /// Translates the packet at an offset, SCTP or any other, for functions that are out of line.
     fn translate_any(
@@ -327,6 +331,11 @@ impl Family for V4 {
         translate::v4(packet, offset, ip, change)
     }
     #[inline(always)]
+    fn readdress(packet: &Frame, ip: &ipv4::Header, real: Entry) -> Option<()> {
+        let end = (Self::address(real.address()), real.end().port());
+        readdress::v4(packet, ip.protocol, end, real.corrections())
+    }
+    #[inline(always)]
     fn translate_any(packet: &Frame, offset: usize, ip: &ipv4::Header, change: &Change<u32>) -> Result<(), Verdict> {
         let ip = ipv4::Header { payload: unproven(ip.payload), ..*ip };
         if ip.protocol == SCTP {
@@ -521,6 +530,10 @@ impl Family for V6 {
     #[inline(always)]
     fn translate(packet: &Frame, offset: usize, ip: &ipv6::Header, change: &Change<[u64; 2]>) -> Result<(), Verdict> {
         translate::v6(packet, offset, ip, change)
+    }
+    #[inline(always)]
+    fn readdress(packet: &Frame, ip: &ipv6::Header, real: Entry) -> Option<()> {
+        readdress::v6(packet, ip.protocol, (real.address(), real.end().port()), real.corrections())
     }
     #[inline(always)]
     fn translate_any(

@@ -15,8 +15,8 @@ use crate::api::types::ConnectionFilter;
 use crate::dataplane::ageing::Ageing;
 use crate::dataplane::clock;
 use crate::dataplane::connections::{Connection, Virtuals};
+use crate::dataplane::identity::endpoint;
 use crate::dataplane::rounds::Stretch;
-use crate::dataplane::tables::endpoint;
 use crate::dataplane::templates::Assured;
 use crate::model::{Protocol, ServiceKey};
 

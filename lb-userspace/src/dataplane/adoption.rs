@@ -9,10 +9,11 @@ use lb_common::abi::service::{Config, Member, RingLine, Target};
 
 use super::DataplaneError;
 use super::addresses::{Address, Addresses};
+use super::identity::{endpoint, identified};
 use super::memory::Memory;
 use super::pins::Geometry;
 use super::ranges::Ranges;
-use super::tables::{Maps, Pool, ServiceRow, Tables, endpoint, number_key};
+use super::tables::{Maps, Pool, ServiceRow, Tables, number_key};
 use crate::model::{Protocol, ServiceKey};
 
 impl Tables {
@@ -119,6 +120,12 @@ impl Tables {
                 .map(|(address, _)| *address)
                 .collect(),
         };
+        for (endpoint, number) in &reals {
+            // What another version of the daemon did not write.
+            if let Some(real) = self.maps.reals.read::<Real>(*number) {
+                self.maps.reals.write(*number, &identified(&real, &key, group, *endpoint));
+            }
+        }
         let numbers = addresses.iter().map(|(address, target)| (number_key(address), target.service())).collect();
         Some((key, ServiceRow { id: group, config: index, pool, reals, numbers }))
     }

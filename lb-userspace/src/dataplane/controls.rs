@@ -15,8 +15,9 @@ use lb_common::abi::settings::Settings;
 use lb_common::table::unit;
 
 use super::flows::{At, Connections, Flow, address, words};
+use super::identity::endpoint;
 use super::replies::{Replies, ends};
-use super::tables::{Tables, endpoint};
+use super::tables::Tables;
 use crate::model::{Protocol, ServiceKey};
 
 /// Word of a record that says how far the helper has moved numbers.

@@ -20,6 +20,7 @@ pub mod controls;
 pub mod counters;
 pub mod early;
 pub mod flows;
+pub mod identity;
 pub mod loader;
 pub mod locals;
 pub mod mapped;

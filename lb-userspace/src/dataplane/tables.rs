@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 
 use lb_common::abi::fragment;
 use lb_common::abi::limits::{MAX_SERVICES, RING_LINE};
-use lb_common::abi::real::{Capacity, Load, Real, disposition, family};
+use lb_common::abi::real::{Capacity, Load, Real, disposition};
 use lb_common::abi::service::Config;
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::Table;
 
 use super::DataplaneError;
 use super::addresses::{Address, Addresses};
+use super::identity::identified;
 use super::mapped::Mapped;
 use super::memory::Memory;
 use super::pins::Geometry;
@@ -324,18 +325,7 @@ impl Tables {
         if capacity.upper == 0 || capacity.upper > old.upper {
             self.maps.set_overloaded(number, false);
         }
-        let mut real = *value;
-        (real.address, real.family) = match endpoint.ip() {
-            IpAddr::V4(address) => {
-                let mut bytes = [0; 16];
-                bytes[..4].copy_from_slice(&address.octets());
-                (bytes, family::V4)
-            }
-            IpAddr::V6(address) => (address.octets(), family::V6),
-        };
-        real.service = row.id as u16;
-        real.port = endpoint.port();
-        self.maps.reals.write(number, &real);
+        self.maps.reals.write(number, &identified(value, key, row.id, endpoint));
         Ok(())
     }
 
@@ -382,14 +372,4 @@ pub(super) const RESTS: u8 = 3;
 /// What the numbers of a service's addresses go by.
 pub(super) fn number_key(address: &Address) -> (IpAddr, u8, u8) {
     (address.ip, address.prefix, address.protocol)
-}
-
-/// Address and port of a real's value; None when the number is free.
-pub fn endpoint(real: &Real) -> Option<SocketAddr> {
-    let address = match real.family {
-        family::V4 => IpAddr::from(<[u8; 4]>::try_from(&real.address[..4]).ok()?),
-        family::V6 => IpAddr::from(real.address),
-        _ => return None,
-    };
-    Some(SocketAddr::new(address, real.port))
 }

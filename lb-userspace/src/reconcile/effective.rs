@@ -378,7 +378,8 @@ fn health(
 
 /// A value without what tells whose it is: the tables fill that in.
 pub(crate) fn identity_free(value: Real) -> Real {
-    Real { address: [0; 16], service: 0, port: 0, family: 0, ..value }
+    let vary_or_corrections = if value.method == method::NAT { 0 } else { value.vary_or_corrections };
+    Real { address: [0; 16], service: 0, port: 0, family: 0, vary_or_corrections, ..value }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(super) fn rewrite(
     let vary = director.tunnel_source_vary;
     let source = match address {
         IpAddr::V4(_) => {
-            value.tunnel_source_vary = if vary { VARY_V4.to_be() } else { 0 };
+            value.vary_or_corrections = if vary { VARY_V4.to_be() } else { 0 };
             let configured = director.tunnel_source_v4.map(|source| source.octets());
             let fallback = if vary { Some(VARYING_SOURCE_V4) } else { preferred_v4(egress.source) };
             configured.or(fallback).map(|source| {
@@ -64,14 +64,14 @@ pub(super) fn rewrite(
             })
         }
         IpAddr::V6(_) => {
-            value.tunnel_source_vary = if vary { VARY_V6.to_be() } else { 0 };
+            value.vary_or_corrections = if vary { VARY_V6.to_be() } else { 0 };
             let configured = director.tunnel_source_v6.map(|source| source.octets());
             configured.or(if vary { Some(VARYING_SOURCE_V6) } else { preferred_v6(egress.source) })
         }
     };
     match source {
         Some(mut source) => {
-            clear(&mut source[if address.is_ipv4() { 0..4 } else { 12..16 }], value.tunnel_source_vary);
+            clear(&mut source[if address.is_ipv4() { 0..4 } else { 12..16 }], value.vary_or_corrections);
             value.tunnel_source = source;
             (Some(value), None)
         }

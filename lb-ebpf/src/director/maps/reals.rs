@@ -4,6 +4,7 @@
 use lb_common::abi::connection::Meta;
 use lb_common::abi::real::{Capacity, Load, Real, disposition, family, method, option};
 use lb_common::abi::tables::{self, placeholder::of_table};
+use lb_common::wire::readdress::Corrections;
 use lb_common::wire::tunnel::Ends;
 use lb_ebpf::word;
 
@@ -99,6 +100,12 @@ impl Entry {
         (self.word(2) >> 32) as u32
     }
 
+    /// NAT: what becomes of the checksums of its service's packets.
+    #[inline(always)]
+    pub(crate) fn corrections(self) -> Corrections {
+        Corrections((self.word(2) >> 32) as u32)
+    }
+
     /// The ends of an IPv4 tunnel.
     #[inline(always)]
     pub(crate) fn ends_v4(self) -> Ends<1> {
@@ -131,13 +138,6 @@ impl End {
     #[inline(always)]
     pub(crate) fn is_v6(self) -> bool {
         (self.0 >> 48) as u8 == family::V6
-    }
-
-    /// Its address is of the client's family, and packets for it need not go through the daemon.
-    #[inline(always)]
-    pub(crate) fn is_translated_by_datapath(self, is_v6: bool) -> bool {
-        let family = if is_v6 { family::V6 } else { family::V4 };
-        (self.0 >> 48) as u16 & (u16::from(option::HELPER) << 8 | 0xff) == u16::from(family)
     }
 
     /// [`lb_common::abi::real::option`].

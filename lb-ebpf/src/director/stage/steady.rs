@@ -9,10 +9,10 @@ use lb_common::abi::real::method;
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::tcp_state;
 use lb_common::wire::parse::Flow;
-use lb_common::wire::plain;
+use lb_common::wire::readdress::Corrections;
 use lb_ebpf::packet::Frame;
 
-use super::{forward, nat};
+use super::forward;
 use crate::family::Family;
 use crate::maps::reals::Chosen;
 use crate::pipeline::ActionNumber;
@@ -37,8 +37,8 @@ pub(crate) fn send<F: Family>(
         forward::write_macs(packet, real.entry, real.way).ok()?;
         return Some(forward::leave(ctx, real, length, Verdict::Direct));
     }
-    if fits(real.way.mtu_by(method::NAT)) && real.entry.end().is_translated_by_datapath(F::IS_V6) {
-        F::translate(packet, plain::OFFSET, &flow.ip, &nat::change::<F>(flow, real)).ok()?;
+    if fits(real.way.mtu_by(method::NAT)) && real.entry.corrections() != Corrections::NONE {
+        F::readdress(packet, &flow.ip, real.entry)?;
         forward::write_macs(packet, real.entry, real.way).ok()?;
         return Some(forward::leave(ctx, real, length, Verdict::Nat));
     }
