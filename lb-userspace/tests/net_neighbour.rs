@@ -32,7 +32,7 @@ fn tunnel(address: &str) -> Target {
 
 fn watch_targets(targets: &[Target]) -> (watch::Sender<Arc<BTreeSet<Target>>>, NextHops) {
     let (sender, receiver) = watch::channel(Arc::new(targets.iter().copied().collect()));
-    (sender, spawn(receiver))
+    (sender, spawn(receiver).next_hops)
 }
 
 async fn resolved(next_hops: &mut NextHops, target: Target, limit: Duration) -> Egress {

@@ -308,7 +308,7 @@ fn answers(lab: &Lab, address: &str) -> bool {
     lab.director.run(|| async {
         let target = Target { address, on_link: true };
         let (_targets, receiver) = watch::channel(std::sync::Arc::new(BTreeSet::from([target])));
-        let mut next_hops = spawn(receiver);
+        let mut next_hops = spawn(receiver).next_hops;
         let found = wait_for("answer or none", Duration::from_secs(8), &mut next_hops, |map| match map.get(&target) {
             Some(NextHop::Resolved(_)) => Some(true),
             Some(NextHop::Unresolved { reason }) if reason.starts_with("no answer") => Some(false),

@@ -16,6 +16,7 @@ use lb_tests::director::possible_cpus;
 use lb_tests::packet::{ACK, SYN};
 use lb_userspace::dataplane::addresses::Address;
 use lb_userspace::dataplane::ageing::Ageing;
+use lb_userspace::dataplane::clock::Clock;
 use lb_userspace::dataplane::identity::endpoint;
 use lb_userspace::dataplane::loader::parse_over;
 use lb_userspace::dataplane::locals::LocalAddress;
@@ -39,6 +40,7 @@ pub(crate) struct Instance {
     case: Case,
     object: Ebpf,
     tables: Tables,
+    clock: Clock,
     /// Instructions of its program after the verifier's rewriting, wrapper included.
     pub(crate) instructions: u32,
 }
@@ -76,7 +78,7 @@ impl Instance {
         if case.is_answer() {
             load(&mut object, &case.filler())?;
         }
-        let mut instance = Self { case: case.clone(), object, tables, instructions };
+        let mut instance = Self { case: case.clone(), object, tables, clock: Clock::load()?, instructions };
         instance.set_flows(floor_lines)?;
         match case.subject {
             Subject::Baseline => instance.fill_baseline()?,
@@ -180,6 +182,11 @@ impl Instance {
 
     /// Nanoseconds a packet of one repetition, harness included.
     pub(crate) fn measure(&mut self) -> anyhow::Result<f64> {
+        if self.case.is_translated() {
+            // What a daemon says every second.
+            let tick = self.clock.tick(self.case.tick_shift())?;
+            self.tables.note_routes_watched(tick);
+        }
         let frame = self.case.measured_frame();
         // Each flow once: what comes after would be known.
         let once = self.case.flows / PACKETS;
@@ -236,6 +243,11 @@ impl Instance {
             anyhow::ensure!(missed == 0, "{}: {missed} packets were not found", self.case.title());
             return Ok(());
         }
+        anyhow::ensure!(
+            self.case.is_v6 || self.tables.settings().routes_unknown == 0,
+            "{}: the kernel knew no way to a client",
+            self.case.title()
+        );
         let expected = match self.case.method {
             "-" if self.case.is_unknown() => Verdict::MissNotSyn,
             "-" => Verdict::NotAService,

@@ -1,6 +1,7 @@
 //! Rows: what one packet costs in the program, case by case, beside baselines.
 
 mod case;
+mod clients;
 mod document;
 mod instance;
 mod measure;
@@ -58,15 +59,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         is_opening || !cases.is_empty(),
         "no case has this in its name; `--filter v4` or `--filter baseline`, for one"
     );
-    machine::stay_on_last_cpu()?;
     let repetitions = arguments.repetitions.max(1);
-    let results = Results {
-        machine: Machine::here()?,
-        repetitions,
-        rows: measure::run(&cases, repetitions)?,
-        openings: if is_opening { opening::run(repetitions)? } else { Vec::new() },
-        programs: results::programs(),
-    };
+    let measured = clients::network()?.enter(|| {
+        machine::stay_on_last_cpu()?;
+        let rows = measure::run(&cases, repetitions)?;
+        anyhow::Ok((rows, if is_opening { opening::run(repetitions)? } else { Vec::new() }))
+    });
+    let (rows, openings) = measured??;
+    let results = Results { machine: Machine::here()?, repetitions, rows, openings, programs: results::programs() };
     print!("{}{}", report::table(&results.rows), report::openings(&results.openings));
     print!("{}{}", report::programs(&results.programs), report::judged(&targets::judge(&results.rows)));
     if let Some(path) = &arguments.json {

@@ -32,8 +32,14 @@ pub struct Settings {
     pub expire_quiescent: u64,
     /// Not 0: connections are on their way to tables of another size. A packet that does not begin one may belong to one of these.
     pub moving: u64,
+    /// Tick of the last change of routes, neighbours or links that the daemon has seen ([`crate::algo::way_back::Watch`]).
+    pub routes_changed: u64,
+    /// Tick in which the daemon last said that it sees such changes.
+    pub routes_watched: u64,
+    /// Tick in which the kernel last knew no way to a client. The datapath's to write.
+    pub routes_unknown: u64,
     /// Zero: fills up to a power of two, which tables hold values of.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 2],
 }
 
 /// Bits of [`Settings::inexact`]: how an address without exact match is looked up once more.

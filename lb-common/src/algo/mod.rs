@@ -8,3 +8,4 @@ pub mod ring;
 pub mod sctp_state;
 pub mod state;
 pub mod tcp_state;
+pub mod way_back;

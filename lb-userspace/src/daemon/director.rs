@@ -15,6 +15,7 @@ use super::counts;
 use super::held::Held;
 use super::helper::{Helper, Moment, is_handed};
 use super::rates::Statistics;
+use super::routes::Routes;
 use super::startup::{adopted, new_settings, resized};
 use super::store::{Saved, Store, sharing};
 use super::trim;
@@ -36,7 +37,7 @@ use crate::reconcile::changes::{Changes, changes};
 use crate::reconcile::effective::timeouts;
 use crate::reconcile::scope::Scope;
 use crate::signal::health::{self, CheckId, Health};
-use crate::signal::neighbour::{self, NextHop, Target};
+use crate::signal::neighbour::{self, NextHop, Routing, Target};
 
 /// Intent, facts and tables of a running director.
 pub(super) struct Director {
@@ -62,6 +63,8 @@ pub(super) struct Director {
     /// What resolver and checks are told to watch.
     wants: Wants,
     pub(super) next_hops: watch::Receiver<Arc<BTreeMap<Target, NextHop>>>,
+    pub(super) routing: watch::Receiver<Routing>,
+    routes: Routes,
     /// Those that the tables were brought to.
     pub(super) next_ways: Arc<BTreeMap<Target, NextHop>>,
     pub(super) health: watch::Receiver<BTreeMap<CheckId, Health>>,
@@ -111,6 +114,7 @@ impl Director {
         }
         let helper = Helper::open(&mut warnings);
         let (wants, ways, checks) = Wants::new();
+        let resolver = neighbour::spawn(ways);
         let mut director = Self {
             tables,
             loaded,
@@ -128,7 +132,9 @@ impl Director {
             store,
             config,
             wants,
-            next_hops: neighbour::spawn(ways),
+            next_hops: resolver.next_hops,
+            routing: resolver.routing,
+            routes: Routes::default(),
             next_ways: Arc::default(),
             health: health::spawn(checks),
             saved,
@@ -295,6 +301,14 @@ impl Director {
         self.reconcile(&Scope::of_ways(&self.saved.spec, &changed));
     }
 
+    /// Routes, links or neighbours are others: connections with translation look for their ways back again.
+    pub(super) fn routing_changed(&mut self) {
+        // Without a clock the program is not told that somebody watches either, and looks often.
+        if let Ok(tick) = self.clock.tick(self.tables.settings().tick_shift) {
+            self.routes.changed(&mut self.tables, *self.routing.borrow(), tick);
+        }
+    }
+
     /// New results of checks.
     pub(super) fn checks_changed(&mut self) {
         self.reconcile(&Scope::of_checks(&self.saved.spec));
@@ -415,6 +429,7 @@ impl Director {
                     let day = clock::ticks(EXPIRATION, settings.jiffies_per_second, settings.tick_shift);
                     self.tables.forget_destinations(tick, day);
                 }
+                self.routes.tick(&mut self.tables, *self.routing.borrow(), tick);
                 self.helper.tick(&Moment { tables: &self.tables, settings, tick, now: Instant::now() });
             }
             Err(error) => tracing::error!("no clock, nothing expires: {error}"),

@@ -38,6 +38,7 @@ pub(super) fn start(director: Director) -> (Handle, impl Future<Output = ()> + S
 
 async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
     let (mut next_hops, mut health) = (director.next_hops.clone(), director.health.clone());
+    let mut routing = director.routing.clone();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = interval(LOOK);
@@ -53,6 +54,7 @@ async fn work(mut director: Director, mut queue: mpsc::Receiver<Job>) {
                 None => return,
             },
             Ok(()) = next_hops.changed() => director.ways_changed(),
+            Ok(()) = routing.changed() => director.routing_changed(),
             Ok(()) = health.changed() => director.checks_changed(),
             _ = ticks.tick() => director.tick(),
             _ = estimates.tick() => counts::estimate(&mut director),

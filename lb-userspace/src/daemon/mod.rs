@@ -12,6 +12,7 @@ mod helper;
 mod journal;
 mod listing;
 mod rates;
+mod routes;
 mod startup;
 mod store;
 mod trim;

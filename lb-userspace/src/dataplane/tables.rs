@@ -246,6 +246,16 @@ impl Tables {
         self.write_settings(settings, self.addresses.inexact());
     }
 
+    /// Says that routes, links or neighbours have changed by `tick`.
+    pub fn note_routes_changed(&mut self, tick: u32) {
+        self.set_settings(&Settings { routes_changed: tick.into(), ..self.settings() });
+    }
+
+    /// Says that somebody sees such changes in `tick`.
+    pub fn note_routes_watched(&mut self, tick: u32) {
+        self.set_settings(&Settings { routes_watched: tick.into(), ..self.settings() });
+    }
+
     pub(super) fn write_settings(&self, settings: &Settings, inexact: u64) {
         let locals = self.settings().locals;
         self.maps.settings.write(0, &Settings { inexact, locals, ..*settings });

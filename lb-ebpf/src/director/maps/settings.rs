@@ -5,6 +5,7 @@ use lb_common::abi::connection::SEEN_MASK;
 use lb_common::abi::settings::Settings;
 use lb_common::abi::tables::placeholder::{of_constant, of_table};
 use lb_common::abi::tables::{self, Constant};
+use lb_common::algo::way_back::Watch;
 use lb_ebpf::immediate::{at_once, immediate, shift};
 
 use super::Table;
@@ -95,6 +96,34 @@ pub(crate) fn answers_echo() -> bool {
 pub(crate) fn has_replies() -> bool {
     // SAFETY: as above.
     unsafe { lb_ebpf::word::load(&raw const (*TheSettings::at(0)).replies) != 0 }
+}
+
+/// What is known of changes of the ways to clients.
+#[inline(always)]
+pub(crate) fn watch() -> Watch {
+    let settings = TheSettings::at(0);
+    // SAFETY: as above.
+    let [changed, watched, unknown] = unsafe {
+        [
+            lb_ebpf::word::load(&raw const (*settings).routes_changed),
+            lb_ebpf::word::load(&raw const (*settings).routes_watched),
+            lb_ebpf::word::load(&raw const (*settings).routes_unknown),
+        ]
+    };
+    Watch { changed: changed as u32, watched: watched as u32, unknown: unknown as u32 }
+}
+
+/// Notes that the kernel knows no way to some client. One store a tick, and not one each: all CPUs read what stands beside it.
+#[inline(always)]
+pub(crate) fn note_unknown_route() {
+    let now = u64::from(now());
+    let settings = TheSettings::at(0);
+    // SAFETY: as above.
+    unsafe {
+        if lb_ebpf::word::load(&raw const (*settings).routes_unknown) != now {
+            lb_ebpf::word::store(&raw mut (*settings).routes_unknown, now);
+        }
+    }
 }
 
 /// The settings that may change while the program runs.

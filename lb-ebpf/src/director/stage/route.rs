@@ -13,6 +13,7 @@ use super::packet;
 use super::tunnel::Stand;
 use crate::maps::reals::Chosen;
 use crate::maps::replies::Row;
+use crate::maps::settings;
 
 /// `AF_INET`, `AF_INET6`.
 const INET: u64 = 2;
@@ -63,7 +64,11 @@ fn back(ctx: *mut xdp_md, frame: &Frame) -> Option<[u64; 2]> {
 fn write(ctx: *mut xdp_md, stand: u64, row: u64, back: [u64; 2], mut query: [u64; 8]) -> u32 {
     query[1] = back[1] >> 32;
     let is_tagged = Stand(stand).offset() != ethernet::HEADER;
-    let link = if is_tagged { back } else { ask(ctx, &mut query).unwrap_or(back) };
+    let link = if is_tagged { None } else { ask(ctx, &mut query) };
+    if link.is_none() {
+        settings::note_unknown_route();
+    }
+    let link = link.unwrap_or(back);
     let mut mtu = 0u32;
     // SAFETY: `mtu` is a word that the helper reads and writes. Whatever it returns, it leaves the interface's MTU there.
     let _ = unsafe { generated::bpf_check_mtu(ctx.cast(), (link[1] >> 32) as u32, &raw mut mtu, 0, 0) };

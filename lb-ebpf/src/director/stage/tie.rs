@@ -1,5 +1,5 @@
 //! Ties a connection with address translation to a record of the reply table, and keeps the record's way to the client fresh. Runs for
-//! the first packet of a connection, and then when its state changes, or about every four seconds.
+//! the first packet of a connection, and then when its state changes, or the way may have.
 //!
 //! With NAT the answer's ends are given: real and client. With full NAT the director's end is chosen here, so that no two connections
 //! to one real have the same: each attempt tries one address and port. Two CPUs that write the same ends at the same time both look
@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::connection::{Meta, State};
+use lb_common::abi::connection::{Meta, SEEN_MASK, State};
 use lb_common::abi::real::method;
 use lb_common::abi::reply::{ATTEMPTS, Ends, Place, Word};
 use lb_common::abi::verdict::Verdict;
@@ -21,9 +21,9 @@ use super::route::{xvs_route_v4, xvs_route_v6};
 use super::service;
 use super::tunnel::Stand;
 use crate::family::{Family, SlotOf, V4, V6};
-use crate::maps::limits;
 use crate::maps::reals::Chosen;
 use crate::maps::replies::{self, Row, Rows};
+use crate::maps::{limits, settings};
 
 /// What [`xvs_tie`] returns when the connection is tied: above every verdict.
 pub(crate) const TIED: u32 = 1 << 31;
@@ -54,17 +54,19 @@ impl Occasion {
     /// One that changes no state: ticks of the packet before and of this one, the flow's hash.
     #[inline(always)]
     pub(crate) fn first(last_seen: u32, now: u32, hash: u64) -> Self {
-        let turn = ((u64::from(now) ^ hash >> 60) & 3) << 24;
-        Self(turn | u64::from(now ^ last_seen) << 32)
+        let idle = u64::from(now.wrapping_sub(last_seen)) & SEEN_MASK;
+        Self((hash >> 56) << 24 | idle << 32)
     }
 
-    /// At each change of state and with each SYN, whose announcements are cut. Else with the first packet of one tick in four, which is
-    /// another tick for another flow: a lookup costs as much as twenty packets, and with a million flows most packets are the
-    /// first of their tick.
+    /// At each change of state and with each SYN, whose announcements are cut. Else with the first packet of a tick in which
+    /// [`Watch::is_due`](lb_common::algo::way_back::Watch::is_due).
     #[inline(always)]
     pub(crate) fn is_due(self) -> bool {
-        let (is_changed, is_turn, is_first) = (self.0 & 0xff_ffff != 0, self.0 >> 24 & 3 == 0, self.0 >> 32 != 0);
-        is_changed || (is_turn && is_first)
+        if self.0 & 0xff_ffff != 0 {
+            return true;
+        }
+        let (flow, idle) = ((self.0 >> 24) as u8, (self.0 >> 32) as u32);
+        idle != 0 && settings::watch().is_due(settings::now(), idle, flow)
     }
 }
 

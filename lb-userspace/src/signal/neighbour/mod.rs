@@ -4,7 +4,7 @@
 //! one by one, and lists everything again every five seconds and after every lost announcement. It asks the kernel to
 //! resolve what is missing and to check what went stale, and never speaks ARP or ND itself.
 //!
-//! The task ends when the last receiver of its output is dropped.
+//! The task ends when the last receiver of the next hops is dropped.
 
 mod attempts;
 mod decide;
@@ -65,25 +65,43 @@ pub struct Egress {
     pub mtu: u16,
 }
 
+/// What is seen of changes that the ways to clients may follow: of routes, rules, addresses, links, and the Ethernet addresses of neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// How many there have been.
+    pub changes: u64,
+    /// They are seen: announcements are being read.
+    pub is_followed: bool,
+}
+
+/// What the resolver tells.
+pub struct Outputs {
+    /// Empty until the first listing is done; a target that is not in it has not been looked at yet.
+    pub next_hops: watch::Receiver<Arc<BTreeMap<Target, NextHop>>>,
+    /// Changes of routes, whomever they concern.
+    pub routing: watch::Receiver<Routing>,
+}
+
 /// How the reason begins while a neighbour has been asked and may still answer.
 pub const WAITING: &str = "waiting for an answer";
 
 /// Starts the resolver in this thread's network namespace. Needs a tokio runtime.
-///
-/// The output is empty until the first listing is done; a target that is not in it has not been looked at yet.
-pub fn spawn(targets: watch::Receiver<Arc<BTreeSet<Target>>>) -> watch::Receiver<Arc<BTreeMap<Target, NextHop>>> {
+pub fn spawn(targets: watch::Receiver<Arc<BTreeSet<Target>>>) -> Outputs {
     let (output, next_hops) = watch::channel(Arc::default());
-    tokio::spawn(run(targets, output));
-    next_hops
+    let (announced, routing) = watch::channel(Routing::default());
+    tokio::spawn(run(targets, output, announced));
+    Outputs { next_hops, routing }
 }
 
 async fn run(
     mut targets: watch::Receiver<Arc<BTreeSet<Target>>>,
     output: watch::Sender<Arc<BTreeMap<Target, NextHop>>>,
+    announced: watch::Sender<Routing>,
 ) {
     let mut reported = false;
     loop {
-        let cause = match Resolver::open() {
+        announced.send_modify(|routing| routing.is_followed = false);
+        let cause = match Resolver::open(announced.clone()) {
             Ok(mut resolver) => match resolver.run(&mut targets, &output).await {
                 Ok(Ended::NobodyListens) => return,
                 Ok(Ended::SubscriptionClosed) => "the subscription to changes closed".to_owned(),

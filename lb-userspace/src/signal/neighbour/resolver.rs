@@ -13,8 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::attempts::{Attempts, Key};
 use super::decide::{Facts, Need, decide};
 use super::due::{Due, Work};
-use super::{NextHop, Target};
+use super::{NextHop, Routing, Target};
 use crate::net::event::{Event, Events};
+use crate::net::link::Link;
+use crate::net::neighbour::Neighbour;
 use crate::net::neighbour::State;
 use crate::net::route::Lookup;
 use crate::net::{NetError, Netlink};
@@ -57,11 +59,12 @@ pub(super) struct Resolver {
     turn: Option<IpAddr>,
     /// No neighbour has to be asked for, or checked.
     is_settled: bool,
+    announced: watch::Sender<Routing>,
 }
 
 impl Resolver {
     /// Opens the sockets, the subscription first.
-    pub(super) fn open() -> Result<Self, NetError> {
+    pub(super) fn open(announced: watch::Sender<Routing>) -> Result<Self, NetError> {
         let events = Events::open()?;
         Ok(Self {
             netlink: Netlink::open()?,
@@ -74,6 +77,7 @@ impl Resolver {
             attempts: Attempts::default(),
             turn: None,
             is_settled: false,
+            announced,
         })
     }
 
@@ -86,6 +90,8 @@ impl Resolver {
         let mut wanted = Arc::clone(&targets.borrow_and_update());
         let mut targets_open = true;
         self.work(Work::Everything, &wanted, output).await?;
+        // What has changed before, nobody saw.
+        self.announced.send_modify(|routing| *routing = Routing { changes: routing.changes + 1, is_followed: true });
 
         let mut resync = tokio::time::interval_at(Instant::now() + RESYNC, RESYNC);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -124,12 +130,14 @@ impl Resolver {
             Event::Link(link) => {
                 // Drivers announce links for reasons of their own; only what we read from them counts.
                 if self.facts.links.get(&link.index) != Some(&link) {
+                    self.routes_changed();
                     self.facts.links.insert(link.index, link);
                     due.add(Work::Decide, now + DEBOUNCE);
                     due.add(Work::Routes, spaced);
                 }
             }
             Event::LinkGone(index) => {
+                self.routes_changed();
                 self.facts.links.remove(&index);
                 self.facts.neighbours.retain(|(ifindex, _), _| *ifindex != index);
                 due.add(Work::Decide, now + DEBOUNCE);
@@ -139,6 +147,10 @@ impl Resolver {
                 let key = (neighbour.ifindex, neighbour.address);
                 if neighbour.state == State::Failed && self.needed.contains(&key) {
                     self.attempts.failed(key);
+                }
+                let known = self.facts.neighbours.get(&key).and_then(|known| known.mac);
+                if neighbour.mac.is_some() && neighbour.mac != known {
+                    self.routes_changed();
                 }
                 self.facts.neighbours.insert(key, neighbour);
                 if self.needed.contains(&key) {
@@ -151,12 +163,34 @@ impl Resolver {
                     due.add(Work::Decide, now + DEBOUNCE);
                 }
             }
-            Event::Routing => due.add(Work::Routes, spaced),
+            Event::Routing => {
+                self.routes_changed();
+                due.add(Work::Routes, spaced);
+            }
             Event::Overrun => {
+                self.routes_changed();
                 tracing::debug!("netlink announcements were lost: listing everything again");
                 due.add(Work::Everything, spaced);
             }
         }
+    }
+
+    /// Tells of a change that somebody's way may follow.
+    fn routes_changed(&self) {
+        self.announced.send_modify(|routing| routing.changes += 1);
+    }
+
+    /// Takes a listing for the facts. True when they were others.
+    fn learn(&mut self, links: BTreeMap<u32, Link>, neighbours: BTreeMap<Key, Neighbour>) -> bool {
+        let known = |key: &Key| self.facts.neighbours.get(key).and_then(|neighbour| neighbour.mac);
+        if links != self.facts.links
+            || neighbours.iter().any(|(key, neighbour)| neighbour.mac.is_some() && neighbour.mac != known(key))
+        {
+            self.routes_changed();
+        }
+        let is_other = links != self.facts.links || neighbours != self.facts.neighbours;
+        (self.facts.links, self.facts.neighbours) = (links, neighbours);
+        is_other
     }
 
     /// What was lost or misread, of links and neighbours at once, of routes in turn.
@@ -165,8 +199,7 @@ impl Resolver {
             return self.work(Work::Everything, wanted, output).await;
         }
         let (links, neighbours) = (self.netlink.links().await?, self.netlink.neighbours().await?);
-        let is_other = links != self.facts.links || neighbours != self.facts.neighbours;
-        (self.facts.links, self.facts.neighbours) = (links, neighbours);
+        let is_other = self.learn(links, neighbours);
         let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
         let turn: Vec<IpAddr> =
             self.lookups.range((after, Bound::Unbounded)).map(|(address, _)| *address).take(IN_TURN).collect();
@@ -182,8 +215,8 @@ impl Resolver {
 
     async fn work(&mut self, work: Work, wanted: &BTreeSet<Target>, output: &Output) -> Result<(), NetError> {
         if work >= Work::Everything {
-            self.facts.links = self.netlink.links().await?;
-            self.facts.neighbours = self.netlink.neighbours().await?;
+            let (links, neighbours) = (self.netlink.links().await?, self.netlink.neighbours().await?);
+            self.learn(links, neighbours);
         }
         let addresses: BTreeSet<IpAddr> = wanted.iter().map(|target| target.address).collect();
         self.lookups.retain(|address, _| addresses.contains(address));
