@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_userspace::net::Netlink;
-use lb_userspace::signal::neighbour::{Egress, NextHop, Target, spawn};
+use lb_userspace::signal::neighbour::{Egress, NextHop, Outputs, Routing, Target, spawn};
 use net_support::Netns;
 use net_wait::wait_for;
 use tokio::sync::watch;
@@ -244,5 +244,38 @@ fn links_are_listed_with_kind_and_mac() {
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert!(link.up && link.carrier && !link.loopback);
         assert_eq!(netlink.link("eth9").await.expect("list"), None);
+    });
+}
+
+/// What connections with translation look for their ways back after: a route, a MAC, a link. Not a neighbour that is heard of again.
+#[test]
+fn changes_of_routes_are_told_whomever_they_concern() {
+    let Some((director, _real)) = pair() else { return };
+    director.run(|| async {
+        let (_targets, receiver) = watch::channel(Arc::new(BTreeSet::new()));
+        let Outputs { next_hops: _next_hops, mut routing } = spawn(receiver);
+        let is_followed = |routing: &Routing| routing.is_followed.then_some(*routing);
+        let (mut before, _) = wait_for("the first listing", 3 * SECOND, &mut routing, is_followed).await;
+        for change in [
+            "route add 192.0.2.0/24 via 10.0.0.2",
+            "rule add from 198.51.100.0/24 table 7",
+            "neigh replace 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud reachable",
+            "neigh replace 10.0.0.9 lladdr 02:00:00:00:00:0a dev eth0 nud reachable",
+            "link set eth0 mtu 1400",
+            "route del 192.0.2.0/24",
+        ] {
+            director.ip(change);
+            let changed = |routing: &Routing| (routing.changes > before.changes).then_some(*routing);
+            (before, _) = wait_for(change, SECOND, &mut routing, changed).await;
+        }
+        // Some are announced more than once, and a new link's own addresses take their time.
+        tokio::time::sleep(3 * SECOND).await;
+        before = *routing.borrow_and_update();
+        for state in ["stale", "reachable", "stale"] {
+            director.ip(&format!("neigh replace 10.0.0.9 lladdr 02:00:00:00:00:0a dev eth0 nud {state}"));
+        }
+        // Longer than until everything is listed again.
+        tokio::time::sleep(6 * SECOND).await;
+        assert_eq!(*routing.borrow(), before, "nobody's way is another one");
     });
 }

@@ -2,10 +2,12 @@
 //! [`Director::send`], in both directions.
 
 use lb_common::abi::service::scheduler::RR;
+use lb_common::abi::settings::Settings;
 use lb_common::abi::verdict::Verdict::*;
 use lb_tests::director::{Director, INGRESS, OTHER, Options, Sent, hex, nat};
 use lb_tests::packet::{ACK, Packet, SYN, spoil};
 use lb_tests::translated::{Parts, answer, ends, is_right};
+use lb_userspace::dataplane::clock::Clock;
 
 use super::{CLIENT, CLIENT6, VIP, VIP6};
 
@@ -214,5 +216,46 @@ fn a_client_that_comes_another_way() {
             std::thread::sleep(std::time::Duration::from_millis(12));
         }
         assert_eq!(back(&mut director), [2, 9, 9, 9, 9, 9]);
+    }
+}
+
+/// While somebody watches what changes, the way back is looked up in one tick of 64, and for every connection after a change.
+#[test]
+fn a_client_that_comes_another_way_while_somebody_watches() {
+    let mut clock = Clock::load().unwrap();
+    for side in [&SIDES[0], &SIDES[5]] {
+        let mut director = side.director(Options { tick_shift: 0, ..Options::default() });
+        let sent = side.begin(&mut director);
+        // The kernel here knows no way to the client, so that each look finds the router that the packet came from: the row says it did.
+        let watch = |director: &mut Director, tick: u32, changed: Option<u32>| {
+            let settings = director.tables.settings();
+            let changed = changed.map_or(settings.routes_changed, u64::from);
+            let (watched, unknown) = (tick.into(), 0);
+            director.tables.set_settings(&Settings {
+                routes_changed: changed,
+                routes_watched: watched,
+                routes_unknown: unknown,
+                ..settings
+            });
+        };
+        let mut comes_by = |director: &mut Director, router: u8, is_changed: bool| {
+            // A tick is a jiffy, ten milliseconds at most.
+            std::thread::sleep(std::time::Duration::from_millis(12));
+            let tick = clock.tick(0).unwrap();
+            watch(director, tick, is_changed.then_some(tick));
+            director.send(&side.packet(ACK).mac([2, 9, 9, 9, 9, router]).build());
+            (tick, director.send(&answer(&sent.frame, ACK).build()).frame[..6] == [2, 9, 9, 9, 9, router])
+        };
+        let (mut ticks, mut looks) = (Vec::new(), 0);
+        for router in 0..60 {
+            let (tick, has_looked) = comes_by(&mut director, router, false);
+            ticks.push(tick);
+            looks += u32::from(has_looked);
+        }
+        let turns = (ticks[59] - ticks[0]) / 64 + 1;
+        assert!(looks <= turns, "{looks} looks, {turns} turns");
+        for router in 100..110 {
+            assert!(comes_by(&mut director, router, true).1, "after a change the first packet of a tick looks");
+        }
     }
 }

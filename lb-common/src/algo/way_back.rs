@@ -34,7 +34,19 @@ impl Watch {
         // Whoever wrote a tick may have been one ahead.
         let is_watched = since(self.watched, now) <= SILENT && since(self.unknown, now) > DOUBT;
         let period = if is_watched { SELDOM } else { OFTEN };
-        (now as u8 ^ flow) & (period - 1) == 0 || since(self.changed, now) <= idle + 1
+        (now as u8 ^ flow) & (period - 1) == 0 || self.has_changed(now, idle)
+    }
+
+    /// Whether an answer leaves the stamp of its connection, last seen `idle` ticks before, as it is: the client's next packet is to look, as it
+    /// would not if it came after an answer. Datagrams may go one way only, and their connection must not expire for want of stamps.
+    #[inline(always)]
+    pub const fn keeps_stamp(self, now: u32, idle: u32, is_of_datagrams: bool) -> bool {
+        self.has_changed(now, idle) && (!is_of_datagrams || since(self.changed, now) <= SILENT)
+    }
+
+    #[inline(always)]
+    const fn has_changed(self, now: u32, idle: u32) -> bool {
+        since(self.changed, now) <= idle + 1
     }
 }
 
@@ -91,6 +103,21 @@ mod tests {
                 let watch = Watch { changed, watched: NOW, unknown: NEVER };
                 assert_eq!(watch.is_due(NOW, idle, quiet(NOW)), due, "changed {changed}, idle {idle}");
             }
+        }
+    }
+
+    #[test]
+    fn answers_leave_the_look_to_the_client() {
+        let changed = |ago: u32| Watch { changed: NOW - ago, watched: NOW, unknown: NEVER };
+        for (ago, idle, of_datagrams, of_stream) in [
+            (1, 1, true, true),
+            (7, 7, true, true),
+            (8, 8, false, true),
+            (3000, 3000, false, true),
+            (3, 2, false, false),
+        ] {
+            assert_eq!(changed(ago).keeps_stamp(NOW, idle, true), of_datagrams, "{ago} {idle}");
+            assert_eq!(changed(ago).keeps_stamp(NOW, idle, false), of_stream, "{ago} {idle}");
         }
     }
 

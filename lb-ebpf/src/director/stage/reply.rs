@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "global functions need names of their own in the object")]
 
 use aya_ebpf::bindings::xdp_md;
+use lb_common::abi::connection::State;
 use lb_common::abi::fragment::handed;
 use lb_common::abi::reply::Ends;
 use lb_common::abi::verdict::Verdict;
@@ -259,9 +260,13 @@ fn advance_across<F: Family, C: Family>(flow: &Flow<F::Header>, answer: &Answer<
     let (now, meta) = (settings::now(), answer.found.meta);
     let state = meta.state();
     let next = state::next(F::protocol(&flow.ip), Direction::Output, state, flow.transport.flags);
-    if next as u8 != state as u8 || meta.last_seen() != now {
-        connection::update::<C>(&answer.found, state, next, now);
+    if next as u8 == state as u8 {
+        let is_of_datagrams = matches!(state, State::Udp);
+        if meta.last_seen() == now || settings::watch().keeps_stamp(now, meta.idle(now), is_of_datagrams) {
+            return;
+        }
     }
+    connection::update::<C>(&answer.found, state, next, now);
 }
 
 /// Notes with what acknowledgement the client will answer a SYN, and cuts what the SYN announces. Returns 0.

@@ -1,19 +1,20 @@
-//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that was seen in this tick and stays as it is,
-//! by direct routing or NAT. Nothing is written but the packet and its counters.
+//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that stays as it is, by direct routing or NAT.
+//! Nothing is written but the packet and its counters, and once a second the connection's stamp.
 //!
 //! A shortcut: what it sends would be sent alike by the stages behind it, which take all that it leaves.
 
 use aya_ebpf::bindings::xdp_md;
-use lb_common::abi::connection::Meta;
-use lb_common::abi::real::method;
+use lb_common::abi::real::{disposition, method};
 use lb_common::abi::verdict::Verdict;
 use lb_common::algo::tcp_state;
+use lb_common::table::{Found, Slot};
 use lb_common::wire::parse::Flow;
 use lb_common::wire::readdress::Corrections;
 use lb_ebpf::packet::Frame;
 
 use super::forward;
-use crate::family::Family;
+use super::tie::Occasion;
+use crate::family::{Family, SlotOf};
 use crate::maps::reals::Chosen;
 use crate::pipeline::ActionNumber;
 
@@ -23,14 +24,15 @@ pub(crate) fn send<F: Family>(
     ctx: *mut xdp_md,
     packet: &Frame,
     flow: &Flow<F::Header>,
-    connection: Meta,
+    found: &Found<SlotOf<F>>,
+    hash: u64,
     now: u32,
 ) -> Option<ActionNumber> {
-    let changes = connection.unsteadiness(now) | u64::from(tcp_state::turn(flow.transport.flags));
-    if changes != 0 {
+    let turn = tcp_state::turn(flow.transport.flags);
+    if found.meta.unsteadiness(now) | u64::from(turn) != 0 && (turn != 0 || !is_stamped::<F>(found, hash, now)) {
         return None;
     }
-    let real = Chosen::of_connection(connection);
+    let real = Chosen::of_connection(found.meta);
     let length = F::length(&flow.ip);
     let fits = |mtu| mtu <= u64::from(u16::MAX) && u64::from(length) <= mtu;
     if fits(real.way.mtu_by(method::DIRECT)) {
@@ -43,4 +45,19 @@ pub(crate) fn send<F: Family>(
         return Some(forward::leave(ctx, real, length, Verdict::Nat));
     }
     None
+}
+
+/// Stamps a connection that was not seen in this tick yet, if nothing else is to be done for it. With a million flows most packets are the
+/// first of their tick.
+#[inline(always)]
+fn is_stamped<F: Family>(found: &Found<SlotOf<F>>, hash: u64, now: u32) -> bool {
+    let way = Chosen::of_connection(found.meta).way;
+    let is_ours = way.is_direct()
+        || (way.method() == method::NAT && !Occasion::first(found.meta.last_seen(), now, hash).is_due());
+    if !is_ours || !found.meta.is_open() || way.disposition() != disposition::FORWARD {
+        return false;
+    }
+    // A lost race leaves the stamp to the winner.
+    found.slot.exchange(found.meta, found.meta.seen(now));
+    true
 }

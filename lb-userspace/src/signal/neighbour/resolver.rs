@@ -148,8 +148,7 @@ impl Resolver {
                 if neighbour.state == State::Failed && self.needed.contains(&key) {
                     self.attempts.failed(key);
                 }
-                let known = self.facts.neighbours.get(&key).and_then(|known| known.mac);
-                if neighbour.mac.is_some() && neighbour.mac != known {
+                if self.is_news(&key, &neighbour) {
                     self.routes_changed();
                 }
                 self.facts.neighbours.insert(key, neighbour);
@@ -180,12 +179,15 @@ impl Resolver {
         self.announced.send_modify(|routing| routing.changes += 1);
     }
 
+    /// A neighbour's MAC that was not known. Groups have some, too, which come and go unannounced, and are nobody's next hop.
+    fn is_news(&self, key: &Key, neighbour: &Neighbour) -> bool {
+        let known = self.facts.neighbours.get(key).and_then(|known| known.mac);
+        neighbour.mac.is_some_and(|mac| mac[0] & 1 == 0) && neighbour.mac != known
+    }
+
     /// Takes a listing for the facts. True when they were others.
     fn learn(&mut self, links: BTreeMap<u32, Link>, neighbours: BTreeMap<Key, Neighbour>) -> bool {
-        let known = |key: &Key| self.facts.neighbours.get(key).and_then(|neighbour| neighbour.mac);
-        if links != self.facts.links
-            || neighbours.iter().any(|(key, neighbour)| neighbour.mac.is_some() && neighbour.mac != known(key))
-        {
+        if links != self.facts.links || neighbours.iter().any(|(key, neighbour)| self.is_news(key, neighbour)) {
             self.routes_changed();
         }
         let is_other = links != self.facts.links || neighbours != self.facts.neighbours;
