@@ -162,7 +162,7 @@ fn balance<F: Family, const PLAIN: bool>(
     let found = connection::find(&place);
     if PLAIN
         && let Some(found) = &found
-        && let Some(action) = steady::send::<F>(ctx, packet, flow, found, place.hash, now)
+        && let Some(action) = steady::send::<F>(ctx, packet, flow, found, place.hash, now)?
     {
         return Ok(Onward::Gone(action));
     }

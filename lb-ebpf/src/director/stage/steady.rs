@@ -1,4 +1,4 @@
-//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that stays as it is, by direct routing or NAT.
+//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that stays as it is, by direct routing, IP in IP or NAT.
 //! Nothing is written but the packet and its counters, and once a second the connection's stamp.
 //!
 //! A shortcut: what it sends would be sent alike by the stages behind it, which take all that it leaves.
@@ -9,11 +9,13 @@ use lb_common::abi::verdict::Verdict;
 use lb_common::algo::tcp_state;
 use lb_common::table::{Found, Slot};
 use lb_common::wire::parse::Flow;
+use lb_common::wire::plain;
 use lb_common::wire::readdress::Corrections;
+use lb_common::wire::tunnel::overhead;
 use lb_ebpf::packet::Frame;
 
-use super::forward;
 use super::tie::Occasion;
+use super::{forward, tunnel};
 use crate::family::{Family, SlotOf};
 use crate::maps::reals::Chosen;
 use crate::pipeline::ActionNumber;
@@ -27,24 +29,29 @@ pub(crate) fn send<F: Family>(
     found: &Found<SlotOf<F>>,
     hash: u64,
     now: u32,
-) -> Option<ActionNumber> {
+) -> Result<Option<ActionNumber>, Verdict> {
     let turn = tcp_state::turn(flow.transport.flags);
     if found.meta.unsteadiness(now) | u64::from(turn) != 0 && (turn != 0 || !is_stamped::<F>(found, hash, now)) {
-        return None;
+        return Ok(None);
     }
     let real = Chosen::of_connection(found.meta);
     let length = F::length(&flow.ip);
-    let fits = |mtu| mtu <= u64::from(u16::MAX) && u64::from(length) <= mtu;
+    let fits_within = |mtu, more| mtu <= u64::from(u16::MAX) && u64::from(length + more) <= mtu;
+    let fits = |mtu| fits_within(mtu, 0);
     if fits(real.way.mtu_by(method::DIRECT)) {
-        forward::write_macs(packet, real.entry, real.way).ok()?;
-        return Some(forward::leave(ctx, real, length, Verdict::Direct));
+        forward::write_macs(packet, real.entry, real.way)?;
+        return Ok(Some(forward::leave(ctx, real, length, Verdict::Direct)));
     }
     if fits(real.way.mtu_by(method::NAT)) && real.entry.corrections() != Corrections::NONE {
-        F::readdress(packet, &flow.ip, real.entry)?;
-        forward::write_macs(packet, real.entry, real.way).ok()?;
-        return Some(forward::leave(ctx, real, length, Verdict::Nat));
+        let Some(()) = F::readdress(packet, &flow.ip, real.entry) else { return Ok(None) };
+        forward::write_macs(packet, real.entry, real.way)?;
+        return Ok(Some(forward::leave(ctx, real, length, Verdict::Nat)));
     }
-    None
+    if fits_within(real.way.mtu_by(method::TUNNEL_V4), overhead(method::TUNNEL_V4)) {
+        tunnel::into_ipv4::<F>(ctx, real, hash, plain::OFFSET)?;
+        return Ok(Some(forward::leave(ctx, real, length, Verdict::Tunnel)));
+    }
+    Ok(None)
 }
 
 /// Stamps a connection that was not seen in this tick yet, if nothing else is to be done for it. With a million flows most packets are the
@@ -53,6 +60,7 @@ pub(crate) fn send<F: Family>(
 fn is_stamped<F: Family>(found: &Found<SlotOf<F>>, hash: u64, now: u32) -> bool {
     let way = Chosen::of_connection(found.meta).way;
     let is_ours = way.is_direct()
+        || way.method() == method::TUNNEL_V4
         || (way.method() == method::NAT && !Occasion::first(found.meta.last_seen(), now, hash).is_due());
     if !is_ours || !found.meta.is_open() || way.disposition() != disposition::FORWARD {
         return false;

@@ -4,6 +4,7 @@
 use aya_ebpf::bindings::xdp_md;
 use lb_common::abi::real::method;
 use lb_common::abi::verdict::Verdict;
+use lb_common::algo::hash;
 use lb_common::wire::tunnel::{
     MAX_SHIM, Shim, is_outer_v4, is_tunnel, outer_v4, outer_v6, overhead, pseudo_v4, pseudo_v6, shim, sum_v4, sum_v6,
 };
@@ -97,6 +98,12 @@ pub(crate) fn into<F: Family>(
         }
     }
     Ok(Verdict::Tunnel)
+}
+
+/// IP in IP over IPv4, of a packet that fits.
+#[inline(always)]
+pub(crate) fn into_ipv4<F: Family>(ctx: *mut xdp_md, real: Chosen, flow_hash: u64, at: usize) -> Result<(), Verdict> {
+    put_v4::<F>(ctx, real.entry, &Shim::none(F::IN_IP), hash::entropy(flow_hash), at)
 }
 
 /// An outer IPv4 header in front, and the shim behind it.
