@@ -1,5 +1,5 @@
-//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that stays as it is, by direct routing, IP in IP or NAT.
-//! Nothing is written but the packet and its counters, and once a second the connection's stamp.
+//! The shortest way to a real, which nearly every packet takes: a plain one, of a connection that stays as it is, by direct routing,
+//! IP in IP, GUE or NAT. Nothing is written but the packet and its counters, and once a second the connection's stamp.
 //!
 //! A shortcut: what it sends would be sent alike by the stages behind it, which take all that it leaves.
 
@@ -48,7 +48,11 @@ pub(crate) fn send<F: Family>(
         return Ok(Some(forward::leave(ctx, real, length, Verdict::Nat)));
     }
     if fits_within(real.way.mtu_by(method::TUNNEL_V4), overhead(method::TUNNEL_V4)) {
-        tunnel::into_ipv4::<F>(ctx, real, hash, plain::OFFSET)?;
+        tunnel::in_ip::<F>(ctx, real, hash, plain::OFFSET)?;
+        return Ok(Some(forward::leave(ctx, real, length, Verdict::Tunnel)));
+    }
+    if fits_within(real.way.mtu_by(method::GUE_V4), overhead(method::GUE_V4)) {
+        tunnel::in_gue::<F>(ctx, real, length, hash, plain::OFFSET)?;
         return Ok(Some(forward::leave(ctx, real, length, Verdict::Tunnel)));
     }
     Ok(None)
@@ -60,7 +64,7 @@ pub(crate) fn send<F: Family>(
 fn is_stamped<F: Family>(found: &Found<SlotOf<F>>, hash: u64, now: u32) -> bool {
     let way = Chosen::of_connection(found.meta).way;
     let is_ours = way.is_direct()
-        || way.method() == method::TUNNEL_V4
+        || matches!(way.method(), method::TUNNEL_V4 | method::GUE_V4)
         || (way.method() == method::NAT && !Occasion::first(found.meta.last_seen(), now, hash).is_due());
     if !is_ours || !found.meta.is_open() || way.disposition() != disposition::FORWARD {
         return false;

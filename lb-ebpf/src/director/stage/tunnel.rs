@@ -102,8 +102,22 @@ pub(crate) fn into<F: Family>(
 
 /// IP in IP over IPv4, of a packet that fits.
 #[inline(always)]
-pub(crate) fn into_ipv4<F: Family>(ctx: *mut xdp_md, real: Chosen, flow_hash: u64, at: usize) -> Result<(), Verdict> {
+pub(crate) fn in_ip<F: Family>(ctx: *mut xdp_md, real: Chosen, flow_hash: u64, at: usize) -> Result<(), Verdict> {
     put_v4::<F>(ctx, real.entry, &Shim::none(F::IN_IP), hash::entropy(flow_hash), at)
+}
+
+/// GUE over IPv4 without checksum, of a packet of `length` bytes that fits.
+#[inline(always)]
+pub(crate) fn in_gue<F: Family>(
+    ctx: *mut xdp_md,
+    real: Chosen,
+    length: u32,
+    flow_hash: u64,
+    at: usize,
+) -> Result<(), Verdict> {
+    let entropy = hash::entropy(flow_hash);
+    let shim = shim(method::GUE_V4, F::IN_IP, length, real.entry.tunnel_port(), None, || 0, entropy);
+    put_v4::<F>(ctx, real.entry, &shim, entropy, at)
 }
 
 /// An outer IPv4 header in front, and the shim behind it.
