@@ -73,14 +73,9 @@ pub(crate) fn into<F: Family>(
     let (way, real) = (real.way, real.entry);
     let by = way.method();
     let fits = |by| length + overhead(by) <= way.mtu();
-    // IP in IP and plain GUE on paths of their own: the fastest tunnels, and the one that most NICs spread over their queues.
+    // IPv6 in IPv6 on a path of its own; IP in IP and GUE over IPv4 have theirs in `steady`.
     match by {
-        method::TUNNEL_V4 if fits(method::TUNNEL_V4) => put_v4::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
         method::TUNNEL_V6 if fits(method::TUNNEL_V6) => put_v6::<F>(ctx, real, &Shim::none(F::IN_IP), entropy, at)?,
-        method::GUE_V4 if fits(method::GUE_V4) => {
-            let shim = shim(method::GUE_V4, F::IN_IP, length, real.tunnel_port(), None, || 0, entropy);
-            put_v4::<F>(ctx, real, &shim, entropy, at)?;
-        }
         _ if !is_tunnel(by) => return Err(Verdict::Internal),
         _ if !fits(by) => return Err(Verdict::TooBig),
         _ => {
