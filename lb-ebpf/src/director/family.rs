@@ -11,6 +11,7 @@ use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Parsed, Then};
+use lb_common::wire::plain;
 use lb_common::wire::readdress;
 use lb_common::wire::translate::{self, Change};
 use lb_common::wire::translate_icmp::{self, Embedded};
@@ -42,6 +43,8 @@ pub(crate) trait Family: Sized {
     type Bucket: Bucket<Slot: Slot<Key = Self::Key>>;
 
     fn parse<T: Then<Self::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict>;
+    /// A plain packet ([`plain`]).
+    fn read_plain(packet: &Frame) -> Option<Flow<Self::Header>>;
     /// The packet at `offset`, as a value: see [`Then`].
     fn read(packet: &Frame, offset: usize) -> Result<Parsed<Self::Header>, Verdict>;
     /// The service at the packet's destination address with this port (raw) and protocol.
@@ -174,6 +177,10 @@ impl Family for V4 {
     #[inline(always)]
     fn parse<T: Then<ipv4::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
         parse::v4_then(packet, offset, then)
+    }
+    #[inline(always)]
+    fn read_plain(packet: &Frame) -> Option<Flow<ipv4::Header>> {
+        plain::v4(packet)
     }
     #[inline(always)]
     fn read(packet: &Frame, offset: usize) -> Result<Parsed<ipv4::Header>, Verdict> {
@@ -371,6 +378,10 @@ impl Family for V6 {
     #[inline(always)]
     fn parse<T: Then<ipv6::Header>>(packet: &Frame, offset: usize, then: T) -> Result<T::Out, Verdict> {
         parse::v6_then(packet, offset, then)
+    }
+    #[inline(always)]
+    fn read_plain(packet: &Frame) -> Option<Flow<ipv6::Header>> {
+        plain::v6(packet)
     }
     #[inline(always)]
     fn read(packet: &Frame, offset: usize) -> Result<Parsed<ipv6::Header>, Verdict> {

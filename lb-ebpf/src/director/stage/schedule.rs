@@ -65,7 +65,11 @@ pub extern "C" fn xvs_begin_v6(ctx: *mut xdp_md, stand: u64, target: u64) -> u32
 
 #[inline(always)]
 fn run<F: Family>(ctx: *mut xdp_md, stand: Stand, target: Target) -> u32 {
-    super::number(super::flow::<F>(ctx, stand).and_then(|flow| begin::<F>(&flow, target)))
+    let flow = match F::read_plain(&packet(ctx)) {
+        Some(flow) => Ok(flow),
+        None => super::flow::<F>(ctx, stand),
+    };
+    super::number(flow.and_then(|flow| begin::<F>(&flow, target)))
 }
 
 /// The real that a hash scheduler has for the client.
