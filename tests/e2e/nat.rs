@@ -58,7 +58,7 @@ pub(crate) fn director(stage: &Stage, way: Way) -> String {
 }
 
 /// A client's connection goes on when its MAC is another one: the daemon hears of it and tells the program, which otherwise would look for the
-/// way back in one second of 64.
+/// way back in one second of 256.
 #[test]
 fn a_client_with_another_mac_is_found_again() {
     const NEW: &str = "02:58:56:77:03:11";

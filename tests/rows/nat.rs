@@ -219,7 +219,7 @@ fn a_client_that_comes_another_way() {
     }
 }
 
-/// While somebody watches what changes, the way back is looked up in one tick of 64, and for every connection after a change.
+/// While somebody watches what changes, the way back is looked up in one tick of 256, and for every connection after a change.
 #[test]
 fn a_client_that_comes_another_way_while_somebody_watches() {
     let mut clock = Clock::load().unwrap();
@@ -252,7 +252,7 @@ fn a_client_that_comes_another_way_while_somebody_watches() {
             ticks.push(tick);
             looks += u32::from(has_looked);
         }
-        let turns = (ticks[59] - ticks[0]) / 64 + 1;
+        let turns = (ticks[59] - ticks[0]) / 256 + 1;
         assert!(looks <= turns, "{looks} looks, {turns} turns");
         for router in 100..110 {
             assert!(comes_by(&mut director, router, true).1, "after a change the first packet of a tick looks");

@@ -19,12 +19,14 @@ pub struct Watch {
 
 /// A daemon that has said nothing for so many ticks may be gone.
 const SILENT: u32 = 8;
-/// Clients that the kernel knows no way to count for so many ticks: each of their connections has said so again by then.
-const DOUBT: u32 = 2 * SELDOM as u32;
+/// A client that the kernel knows no way to counts for so many ticks: those of its connections that send have said so again by then, as others do with
+/// the first packet after so long a silence.
+const DOUBT: u32 = 64;
 /// One tick in so many is a flow's turn when nobody watches,
-const OFTEN: u8 = 4;
-/// and when somebody does: for changes that nobody announces, such as forwarding switched on.
-const SELDOM: u8 = 64;
+const OFTEN: u32 = 4;
+/// and when somebody does: for changes that nobody announces, such as forwarding switched on. The code of a look that comes up so seldom is in no
+/// cache, and takes some two microseconds.
+const SELDOM: u32 = 256;
 
 impl Watch {
     /// Whether to look again for the first packet in tick `now` of a connection that was last seen `idle` ticks before; `flow` is any byte of
@@ -34,7 +36,7 @@ impl Watch {
         // Whoever wrote a tick may have been one ahead.
         let is_watched = since(self.watched, now) <= SILENT && since(self.unknown, now) > DOUBT;
         let period = if is_watched { SELDOM } else { OFTEN };
-        (now as u8 ^ flow) & (period - 1) == 0 || self.has_changed(now, idle)
+        (now ^ flow as u32) & (period - 1) == 0 || idle >= DOUBT || self.has_changed(now, idle)
     }
 
     /// Whether an answer leaves the stamp of its connection, last seen `idle` ticks before, as it is: the client's next packet is to look, as it
@@ -64,12 +66,12 @@ mod tests {
     /// Long ago.
     const NEVER: u32 = 0;
 
-    /// Ticks of the next 256 in which a connection that is seen in each has its way looked up.
+    /// Ticks of the next 1024 in which a connection that is seen in each has its way looked up.
     fn looks(watch: Watch, flow: u8) -> Vec<u32> {
         // The daemon goes on saying that it watches.
         let at =
             |tick: u32| Watch { watched: watch.watched.max(if watch.watched == NEVER { 0 } else { tick }), ..watch };
-        (NOW..NOW + 256).filter(|tick| at(*tick).is_due(*tick, 1, flow)).collect()
+        (NOW..NOW + 1024).filter(|tick| at(*tick).is_due(*tick, 1, flow)).collect()
     }
 
     #[test]
@@ -77,26 +79,26 @@ mod tests {
         for flow in [0, 3, 77, 255] {
             let looks = looks(Watch { changed: NEVER, watched: NOW, unknown: NEVER }, flow);
             assert_eq!(looks.len(), 4);
-            assert!(looks.windows(2).all(|pair| pair[1] - pair[0] == 64));
+            assert!(looks.windows(2).all(|pair| pair[1] - pair[0] == 256));
         }
     }
 
     #[test]
     fn one_tick_in_four_when_nobody_watches_or_the_kernel_does_not_know() {
         let alone = Watch { changed: NEVER, watched: NEVER, unknown: NEVER };
-        assert_eq!(looks(alone, 9).len(), 64);
+        assert_eq!(looks(alone, 9).len(), 256);
         let gone = Watch { watched: NOW - 9, ..alone };
         let is_due = |watch: Watch| (0..4).any(|flow| watch.is_due(NOW, 1, flow ^ NOW as u8 ^ 4));
         assert!(is_due(gone) && !is_due(Watch { watched: NOW - 7, ..alone }));
         let unknown = Watch { watched: NOW + 1, unknown: NOW, ..alone };
-        assert!(is_due(unknown) && is_due(Watch { unknown: NOW - 127, ..unknown }));
-        assert!(!is_due(Watch { unknown: NOW - 128, ..unknown }));
+        assert!(is_due(unknown) && is_due(Watch { unknown: NOW - 63, ..unknown }));
+        assert!(!is_due(Watch { unknown: NOW - 64, ..unknown }));
     }
 
     #[test]
     fn after_a_change_each_connection_looks_once() {
         let quiet = |now: u32| now as u8 ^ 32;
-        for idle in [1, 5, 3000] {
+        for idle in [1, 5, 60] {
             for (changed, due) in
                 [(NOW - idle - 1, false), (NOW - idle, true), (NOW - idle + 1, true), (NOW, true), (NOW + 1, true)]
             {
@@ -104,6 +106,12 @@ mod tests {
                 assert_eq!(watch.is_due(NOW, idle, quiet(NOW)), due, "changed {changed}, idle {idle}");
             }
         }
+    }
+
+    #[test]
+    fn after_a_long_silence_a_connection_looks() {
+        let watch = Watch { changed: NEVER, watched: NOW, unknown: NEVER };
+        assert!(watch.is_due(NOW, 64, NOW as u8 ^ 32) && !watch.is_due(NOW, 63, NOW as u8 ^ 32));
     }
 
     #[test]

@@ -11,13 +11,11 @@ use lb_common::algo::hash;
 use lb_common::sched::Client;
 use lb_common::table::{Bucket, Slot};
 use lb_common::wire::parse::{self, Flow, Parsed, Then};
-use lb_common::wire::plain;
-use lb_common::wire::readdress;
 use lb_common::wire::translate::{self, Change};
 use lb_common::wire::translate_icmp::{self, Embedded};
 use lb_common::wire::transport::{SCTP, TCP, UDP};
 use lb_common::wire::tunnel::{self, Inner};
-use lb_common::wire::{Packet, View, ipv4, ipv6};
+use lb_common::wire::{Packet, View, ipv4, ipv6, plain, readdress};
 use lb_ebpf::immediate::masked;
 use lb_ebpf::packet::Frame;
 
