@@ -24,8 +24,7 @@ const SILENT: u32 = 8;
 const DOUBT: u32 = 64;
 /// One tick in so many is a flow's turn when nobody watches,
 const OFTEN: u32 = 4;
-/// and when somebody does: for changes that nobody announces, such as forwarding switched on. The code of a look that comes up so seldom is in no
-/// cache, and takes some two microseconds.
+/// and when somebody does: for changes that nobody announces, such as forwarding switched on.
 const SELDOM: u32 = 256;
 
 impl Watch {
