@@ -48,13 +48,19 @@ pub(super) struct Entering<'a> {
     pub(super) may_evict: bool,
 }
 
-/// An address as in packets: IPv6 in two words, IPv4 in the lower half of the first.
-pub(super) fn words(address: IpAddr) -> [u64; 2] {
+/// An address as in packets, IPv4 in the first four bytes.
+pub(super) fn bytes(address: IpAddr) -> [u8; 16] {
     let mut bytes = [0; 16];
     match address {
         IpAddr::V4(address) => bytes[..4].copy_from_slice(&address.octets()),
         IpAddr::V6(address) => bytes = address.octets(),
     }
+    bytes
+}
+
+/// An address as in packets: IPv6 in two words, IPv4 in the lower half of the first.
+pub(super) fn words(address: IpAddr) -> [u64; 2] {
+    let bytes = bytes(address);
     [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte])))
 }
 

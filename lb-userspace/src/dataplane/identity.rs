@@ -1,10 +1,11 @@
 //! Whose a real's value is: its address, port, family and service, and what follows from these.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::real::{Real, family, method, option};
 use lb_common::wire::readdress::Corrections;
 
+use super::flows::{bytes, words};
 use crate::model::ServiceKey;
 
 /// Address and port of a real's value; None when the number is free.
@@ -19,15 +20,9 @@ pub fn endpoint(real: &Real) -> Option<SocketAddr> {
 
 /// The value of the real at `endpoint`, of the service `key` with the number `service`.
 pub(super) fn identified(value: &Real, key: &ServiceKey, service: u32, endpoint: SocketAddr) -> Real {
-    let mut real = Real { service: service as u16, port: endpoint.port(), ..*value };
-    (real.address, real.family) = match endpoint.ip() {
-        IpAddr::V4(address) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&address.octets());
-            (bytes, family::V4)
-        }
-        IpAddr::V6(address) => (address.octets(), family::V6),
-    };
+    let family = if endpoint.is_ipv4() { family::V4 } else { family::V6 };
+    let address = bytes(endpoint.ip());
+    let mut real = Real { address, family, service: service as u16, port: endpoint.port(), ..*value };
     if real.method == method::NAT {
         real.vary_or_corrections = corrections(real.options, key, endpoint).0;
     }
@@ -41,18 +36,10 @@ fn corrections(options: u8, key: &ServiceKey, to: SocketAddr) -> Corrections {
         return Corrections::NONE;
     }
     let (old_port, new_port) = (key.port.to_be(), to.port().to_be());
-    match (key.address, to.ip()) {
-        (IpAddr::V4(old), IpAddr::V4(new)) => Corrections::v4((raw_v4(old), old_port), (raw_v4(new), new_port)),
-        (IpAddr::V6(old), IpAddr::V6(new)) => Corrections::v6((raw_v6(old), old_port), (raw_v6(new), new_port)),
+    let (old, new) = (words(key.address), words(to.ip()));
+    match (key.address.is_ipv4(), to.is_ipv4()) {
+        (true, true) => Corrections::v4((old[0] as u32, old_port), (new[0] as u32, new_port)),
+        (false, false) => Corrections::v6((old, old_port), (new, new_port)),
         _ => Corrections::NONE,
     }
-}
-
-fn raw_v4(address: Ipv4Addr) -> u32 {
-    u32::from_ne_bytes(address.octets())
-}
-
-fn raw_v6(address: Ipv6Addr) -> [u64; 2] {
-    let bytes = address.octets();
-    [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte])))
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::reply::{Local, MAX_LOCALS};
 
+use super::flows::words;
 use super::tables::Tables;
 use crate::model::PortRange;
 
@@ -44,14 +45,8 @@ impl Tables {
 }
 
 fn entry(local: &LocalAddress) -> Local {
-    let mut bytes = [0; 16];
-    match local.address {
-        IpAddr::V4(address) => bytes[..4].copy_from_slice(&address.octets()),
-        IpAddr::V6(address) => bytes = address.octets(),
-    }
-    let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte]));
     Local {
-        address: [word(0), word(8)],
+        address: words(local.address),
         first_port: u32::from(local.ports.first()),
         ports: local.ports.count(),
         reserved: 0,

@@ -74,17 +74,12 @@ fn translate<F: Family>(ctx: *mut xdp_md, flow: &Flow<F::Header>, real: Chosen, 
     if real.way.method() == method::FULL_NAT {
         return full_nat::translate::<F>(ctx, stand);
     }
-    rewrite::<F>(ctx, stand, &flow.ip, &change::<F>(flow, real), By::real(real.number))
-}
-
-/// What makes a packet one to its real's address and port.
-#[inline(always)]
-pub(crate) fn change<F: Family>(flow: &Flow<F::Header>, real: Chosen) -> Change<F::Address> {
     let port = real.entry.end().port();
     let old = flow.transport.ports;
     // A real of an any-port service has the port that the client asks for.
     let ports = if port == 0 { Ports { old, new: old } } else { Ports::to(old, port) };
-    Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) }
+    let change = Change { source: None, destination: Some(F::address(real.entry.address())), ports: Some(ports) };
+    rewrite::<F>(ctx, stand, &flow.ip, &change, By::real(real.number))
 }
 
 /// Translates a later fragment, which has no ports; `row` is that of its packet's reply record, with full NAT.
